@@ -1,0 +1,149 @@
+# SPDX-License-Identifier: Apache-2.0
+# `make help` lists the verbs. One build tree a variant: build/release, build/test (with failpoints), build/san-*.
+
+B        ?= build
+VARIANT  ?= release
+SAN      ?=
+ifneq ($(SAN),)
+VARIANT  := san
+endif
+O        := $(B)/$(VARIANT)
+G        := $(B)/gen
+PREFIX   ?= /usr/local
+VERSION  := 0.1.0
+Q        := $(if $(V),,@)
+JOBS     ?= $(shell nproc)
+
+CC       ?= gcc
+CFLAGS   := -std=c11 -O2 -g -D_GNU_SOURCE -I. -I$(G) -DVERSION='"$(VERSION)"' \
+            -Wall -Wextra -Wpedantic -Wshadow -Wconversion -Wstrict-prototypes -Wmissing-prototypes -Wvla -Wformat=2 \
+            -Wundef -Werror -fstack-protector-strong -fPIE -ffp-contract=off -fno-common -pthread
+LDFLAGS  := -pie -Wl,-z,relro,-z,now -Wl,--as-needed -pthread
+SANITIZE := -fsanitize=$(or $(SAN),address,undefined)
+FLAGS_release := -U_FORTIFY_SOURCE -D_FORTIFY_SOURCE=2
+FLAGS_test    := -DFAULTS
+FLAGS_san     := -DFAULTS $(SANITIZE) -fno-sanitize-recover=all -fno-omit-frame-pointer
+CFLAGS   += $(FLAGS_$(VARIANT))
+LDFLAGS  += $(if $(filter san,$(VARIANT)),$(SANITIZE))
+
+PKGS     := libzmq libprotobuf-c openblas libsodium libcrypto libcurl libmicrohttpd jansson
+PKG_CF    = $(shell pkg-config --cflags $(PKGS) 2>/dev/null | sed 's/-I/-isystem /g')
+LIBS      = $(shell pkg-config --libs $(PKGS) 2>/dev/null) -lm
+
+# The layers, lowest last: an archive may use only what stands behind it. NEEDS_x: the archives x is linked with.
+NEEDS_base        := base
+NEEDS_model       := model base
+NEEDS_aggregate   := aggregate model base
+NEEDS_transport   := transport base
+NEEDS_study       := study aggregate model transport base
+NEEDS_coordinator := coordinator $(NEEDS_study)
+NEEDS_worker      := worker $(NEEDS_study)
+NEEDS_cli         := cli $(NEEDS_study)
+FOLDERS  := base model aggregate transport study coordinator worker cli
+PROGRAMS := colmeia-coordinator colmeia-worker colmeia
+MAIN_colmeia-coordinator := coordinator
+MAIN_colmeia-worker      := worker
+MAIN_colmeia             := cli
+
+objects   = $(patsubst %.c,$(O)/%.o,$(filter-out %/main.c,$(wildcard $(1)/*.c)))
+archives  = $(patsubst %,$(O)/lib%.a,$(1))
+GEN_OBJ  := $(O)/transport/msg.pb-c.o
+TESTS    := $(patsubst tests/%.c,$(O)/tests/%,$(wildcard $(FOLDERS:%=tests/%/*_test.c)))
+BENCHES  := $(patsubst benchmarks/%.c,$(O)/benchmarks/%,$(wildcard benchmarks/*_bench.c))
+
+.PHONY: help all deps programs demo test check e2e san lint fmt fmt-check bench conformance install man clean
+.SECONDARY:
+help:
+	@sed -n 's/^## //p' Makefile
+
+## all          the three programs, into build/release
+all: deps
+	$(Q)$(MAKE) --no-print-directory -j$(JOBS) programs
+programs: $(PROGRAMS:%=$(O)/%)
+tests: $(TESTS)
+benches: $(BENCHES)
+
+## deps         install what `packages` lists and is missing (apt as root or by sudo; pip into build/venv)
+deps:
+	@scripts/deps packages $(B)
+
+## demo         five simulated hospitals, one model, verified; under a minute
+demo: all
+	@examples/breast-cancer/demo $(B)/release $(B)/demo
+
+## test         format, layers, unit tests, the same under sanitizers, real processes
+test: deps
+	@scripts/test $(B)
+
+## check        unit tests alone (SAN=address,undefined for the sanitized build)
+check: deps
+	$(Q)$(MAKE) --no-print-directory -j$(JOBS) VARIANT=$(if $(SAN),san,test) tests
+	@scripts/run-tests $(B)/$(if $(SAN),san,test)
+
+## e2e          real processes, failpoints, the README's commands
+e2e: deps
+	$(Q)$(MAKE) --no-print-directory -j$(JOBS) VARIANT=test programs
+	@scripts/run-e2e $(B)/test $(B)
+
+## conformance  VECTORS=PATH: checks against other implementations' vectors
+conformance: deps
+	$(Q)$(MAKE) --no-print-directory -j$(JOBS) VARIANT=test tests programs
+	@scripts/conformance $(B)/test "$(VECTORS)"
+
+## bench        every benchmark: a table and a JSON line each (BENCH=name for one)
+bench: all
+	$(Q)$(MAKE) --no-print-directory -j$(JOBS) benches
+	@scripts/bench $(B)/release $(BENCH)
+
+## lint         layers, doors, names, lengths
+lint:
+	@scripts/lint $(B)
+
+## fmt          format every source file
+fmt:
+	@clang-format -i $$(git ls-files -co --exclude-standard '*.c' '*.h')
+fmt-check:
+	@clang-format --dry-run -Werror $$(git ls-files -co --exclude-standard '*.c' '*.h')
+
+## install      programs and man pages under PREFIX (default /usr/local)
+install: all man
+	install -d $(DESTDIR)$(PREFIX)/bin $(DESTDIR)$(PREFIX)/share/man/man1
+	install -m 755 $(PROGRAMS:%=$(B)/release/%) $(DESTDIR)$(PREFIX)/bin
+	install -m 644 $(B)/man/*.1 $(DESTDIR)$(PREFIX)/share/man/man1
+man: $(patsubst docs/man/%.scd,$(B)/man/%,$(wildcard docs/man/*.scd))
+$(B)/man/%: docs/man/%.scd
+	@mkdir -p $(@D) && scdoc < $< > $@
+
+## clean        remove build/
+clean:
+	rm -rf $(B)
+
+$(G)/transport/msg.pb-c.c $(G)/transport/msg.pb-c.h &: transport/msg.proto
+	@mkdir -p $(G)
+	$(Q)protoc-c --c_out=$(G) transport/msg.proto
+$(GEN_OBJ): $(G)/transport/msg.pb-c.c
+	@mkdir -p $(@D)
+	$(Q)$(CC) $(CFLAGS) -w $(PKG_CF) -MMD -MP -c $< -o $@
+$(O)/transport/msg.o: $(G)/transport/msg.pb-c.h
+$(O)/%.o: %.c
+	@mkdir -p $(@D)
+	$(Q)$(CC) $(CFLAGS) $(PKG_CF) -MMD -MP -c $< -o $@
+
+define FOLDER_RULES
+$(O)/lib$(1).a: $$(call objects,$(1)) $(if $(filter transport,$(1)),$(GEN_OBJ))
+	$$(Q)rm -f $$@; $(AR) rcs $$@ $$^
+$(O)/tests/$(1)/%_test: tests/$(1)/%_test.c $$(call archives,$$(NEEDS_$(1)))
+	@mkdir -p $$(@D)
+	$$(Q)$$(CC) $$(CFLAGS) $$(PKG_CF) -MMD -MP $$< -o $$@ $$(LDFLAGS) $$(filter %.a,$$^) -lcmocka $$(LIBS)
+endef
+$(foreach f,$(FOLDERS),$(eval $(call FOLDER_RULES,$(f))))
+define PROGRAM_RULE
+$(O)/$(1): $(O)/$(MAIN_$(1))/main.o $$(call archives,$$(NEEDS_$(MAIN_$(1))))
+	$$(Q)$$(CC) $$^ -o $$@ $$(LDFLAGS) $$(LIBS)
+endef
+$(foreach p,$(PROGRAMS),$(eval $(call PROGRAM_RULE,$(p))))
+$(O)/benchmarks/%: benchmarks/%.c $(call archives,$(NEEDS_study))
+	@mkdir -p $(@D)
+	$(Q)$(CC) $(CFLAGS) $(PKG_CF) -MMD -MP $< -o $@ $(LDFLAGS) $(filter %.a,$^) $(LIBS)
+
+-include $(shell find $(O) -name '*.d' 2>/dev/null)

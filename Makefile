@@ -12,7 +12,7 @@ G        := $(B)/gen
 PREFIX   ?= /usr/local
 VERSION  := 0.1.0
 Q        := $(if $(V),,@)
-JOBS     ?= $(shell nproc)
+MAKEFLAGS += $(if $(filter 0,$(MAKELEVEL)),--no-print-directory -j$(shell nproc))
 
 CC       ?= gcc
 CFLAGS   := -std=c11 -O2 -g -D_GNU_SOURCE -I. -I$(G) -DVERSION='"$(VERSION)"' \
@@ -58,7 +58,7 @@ help:
 
 ## all          the three programs, into build/release
 all: deps
-	$(Q)$(MAKE) --no-print-directory -j$(JOBS) programs
+	$(Q)$(MAKE) programs
 programs: $(PROGRAMS:%=$(O)/%)
 tests: $(TESTS)
 benches: $(BENCHES)
@@ -77,22 +77,22 @@ test: deps
 
 ## check        unit tests alone (SAN=address,undefined for the sanitized build)
 check: deps
-	$(Q)$(MAKE) --no-print-directory -j$(JOBS) VARIANT=$(if $(SAN),san,test) tests
+	$(Q)$(MAKE) VARIANT=$(if $(SAN),san,test) tests
 	@scripts/run-tests $(B)/$(if $(SAN),san,test)
 
 ## e2e          real processes, failpoints, the README's commands
 e2e: deps
-	$(Q)$(MAKE) --no-print-directory -j$(JOBS) VARIANT=test programs
+	$(Q)$(MAKE) VARIANT=test programs
 	@scripts/run-e2e $(B)/test $(B)
 
 ## conformance  VECTORS=PATH: checks against other implementations' vectors
 conformance: deps
-	$(Q)$(MAKE) --no-print-directory -j$(JOBS) VARIANT=test tests programs
+	$(Q)$(MAKE) VARIANT=test tests programs
 	@scripts/conformance $(B)/test "$(VECTORS)"
 
 ## bench        every benchmark: a table and a JSON line each (BENCH=name for one)
 bench: all
-	$(Q)$(MAKE) --no-print-directory -j$(JOBS) benches
+	$(Q)$(MAKE) benches
 	@scripts/bench $(B)/release $(BENCH)
 
 ## lint         layers, doors, names, lengths

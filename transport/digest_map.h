@@ -1,0 +1,44 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * digest_map -- where a block lies in a file, by its SHA-256: open addressing, keyed by the digest
+ * itself.
+ *
+ * 56 bytes a block. Not locked.
+ */
+#ifndef COLMEIA_TRANSPORT_DIGEST_MAP_H
+#define COLMEIA_TRANSPORT_DIGEST_MAP_H
+
+#include "base/hash.h"
+
+struct digest_place {
+    uint64_t offset;
+    uint32_t size;
+    uint32_t file; /* the owner's number of the file; 0 where there is one only */
+};
+
+enum digest_state {
+    DIGEST_FREE,
+    DIGEST_USED,
+    DIGEST_REMOVED
+};
+
+struct digest_entry {
+    uint8_t digest[HASH_BYTES];
+    struct digest_place place;
+    uint8_t state;
+};
+
+struct digest_map { /* all zero: empty */
+    size_t count, filled, capacity;
+    struct digest_entry *entries;
+};
+
+/* Adds or replaces. */
+int digest_map_put(struct digest_map *m, const uint8_t digest[HASH_BYTES],
+                   const struct digest_place *place, struct err *err) MUST_USE;
+bool digest_map_get(const struct digest_map *m, const uint8_t digest[HASH_BYTES],
+                    struct digest_place *out);
+void digest_map_remove(struct digest_map *m, const uint8_t digest[HASH_BYTES]);
+void digest_map_fini(struct digest_map *m);
+
+#endif

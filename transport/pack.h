@@ -1,0 +1,53 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * pack -- blocks of one update in one file, in order of arrival: a CARv1 file without roots.
+ *
+ * Sections are varint(size of CID and data) | CID | data, behind the 18-byte header of a CAR with
+ * no roots. Only whole blocks whose hash was right are appended, so the index (digest -> place, in
+ * memory) is rebuilt by reading section heads; a torn tail is cut at open. pack_get hashes what it
+ * returns. Any thread may call; appends are one at a time inside.
+ */
+#ifndef COLMEIA_TRANSPORT_PACK_H
+#define COLMEIA_TRANSPORT_PACK_H
+
+#include "base/cid.h"
+#include "base/files.h"
+
+#define PACK_BLOCK_BYTES_MAX  (2u << 20)
+#define PACK_SECTION_HEAD_MAX (10 + CID_BYTES_MAX)
+
+struct pack;
+
+/* Opens the pack at `path`; `write`: makes it if absent, cuts a torn tail. */
+int pack_open(const struct files *f, const char *path, bool write, struct pack **out,
+              struct err *err) MUST_USE;
+void pack_close(struct pack *p);
+
+bool pack_has(struct pack *p, const struct cid *cid);
+/* Fills `out` (cleared first) with the block, hashed: ERR_NOTFOUND, ERR_CORRUPT naming file and
+ * offset. */
+int pack_get(struct pack *p, const struct cid *cid, struct buf *out, struct err *err) MUST_USE;
+/* The same straight into the caller's memory of exactly `size` bytes: ERR_MALFORMED if the block
+ * has another size. */
+int pack_get_into(struct pack *p, const struct cid *cid, void *data, size_t size,
+                  struct err *err) MUST_USE;
+/* Appends a block that hashes to `cid` (checked); present already: nothing is written. Starts
+ * writeback every 16 MiB. */
+int pack_put(struct pack *p, const struct cid *cid, struct bytes block, struct err *err) MUST_USE;
+/* Makes everything appended so far durable, file and folder; at once if nothing was appended since
+ * the last. */
+int pack_sync(struct pack *p, struct err *err) MUST_USE;
+/* Length of the file, and number of blocks. */
+uint64_t pack_bytes(struct pack *p);
+size_t pack_count(struct pack *p);
+/* Forgets a block found damaged, so that it is missing and can be sent again. */
+void pack_forget(struct pack *p, const struct cid *cid);
+/* Calls `each` for every block in order of arrival. */
+int pack_each(struct pack *p,
+              int (*each)(void *self, const struct cid *cid, uint32_t size, struct err *err),
+              void *self, struct err *err) MUST_USE;
+
+/* One section head for a block of `size` bytes: returns its length in `out`. */
+size_t pack_section_head(const struct cid *cid, uint32_t size, uint8_t out[PACK_SECTION_HEAD_MAX]);
+
+#endif

@@ -1,0 +1,110 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * store -- blocks on disk, named by their hash: single files, and models whose leaves are the
+ * safetensors file itself.
+ *
+ *     ROOT/blocks/xy/CID             records, nodes and small objects; xy: the two characters
+ *                                    before the CID's last
+ *     ROOT/models/CID.safetensors    a model; its leaves are its bytes, a person opens it directly,
+ *                                    there is no second copy
+ *     ROOT/models/NAME.part          one being made or fetched
+ *     ROOT/lock
+ *
+ * Blocks have sha2-256 CIDs; others are ERR_UNSUPPORTED. store_get hashes what it returns, so a
+ * caller never sees bytes that do not belong to the CID. Nothing is durable before store_sync (or
+ * store_model_finish) says so; a block found present counts as unsynced unless this process synced
+ * it. One process writes at a time (lock file); others may open it read-only. Any thread may call.
+ *
+ * The index of model leaves is in memory only, rebuilt from the models' nodes at open, and the
+ * nodes, where they are missing, from the file. A killed process leaves at worst *.tmp and *.part
+ * files; store_model_begin takes up a *.part again. A lost machine may also leave names whose bytes
+ * are not there, of blocks never synced: those are ERR_CORRUPT until store_put writes them anew.
+ */
+#ifndef COLMEIA_TRANSPORT_STORE_H
+#define COLMEIA_TRANSPORT_STORE_H
+
+#include "base/files.h"
+#include "transport/unixfs.h"
+
+#define STORE_BLOCK_BYTES_MAX (2u << 20) /* read; 1 MiB is written */
+#define STORE_MODEL_BYTES_MAX (1ull << 42)
+
+enum store_mode {
+    STORE_WRITE, /* made if absent, locked */
+    STORE_ADD,   /* only adds single-file blocks, beside a program that has it open: no lock */
+    STORE_READ_ONLY
+};
+
+struct store;
+
+/* Opens the store at `root`; STORE_WRITE makes it if absent and takes the lock (ERR_DENIED if
+ * another process has it). */
+int store_open(const struct files *f, const char *root, enum store_mode mode, struct store **out,
+               struct err *err) MUST_USE;
+void store_close(struct store *s);
+
+bool store_has(struct store *s, const struct cid *cid);
+/* Fills `out` (cleared first; max >= STORE_BLOCK_BYTES_MAX) with the block. ERR_NOTFOUND,
+ * ERR_CORRUPT naming file and CID. */
+int store_get(struct store *s, const struct cid *cid, struct buf *out, struct err *err) MUST_USE;
+/* The same unhashed, for serving to readers who hash. */
+int store_read(struct store *s, const struct cid *cid, struct buf *out, struct err *err) MUST_USE;
+/* Writes a single-file block under its temporary name and renames it. `block` must hash to `cid`:
+ * checked. Present already with these bytes: nothing is written; with others: replaced. */
+int store_put(struct store *s, const struct cid *cid, struct bytes block, struct err *err) MUST_USE;
+/* Makes the named blocks durable (files and folders), each unless this process did so before.
+ * ERR_NOTFOUND names one that is not there. */
+int store_sync(struct store *s, const struct cid *cids, size_t count, struct err *err) MUST_USE;
+/* Removes a single-file block; absent is fine. */
+int store_delete(struct store *s, const struct cid *cid, struct err *err) MUST_USE;
+/* Calls `each` for every single-file block and every leaf of every model, in no stated order. */
+int store_each(struct store *s, int (*each)(void *self, const struct cid *cid, struct err *err),
+               void *self, struct err *err) MUST_USE;
+
+/* A unixfs_source over store_get. */
+struct unixfs_source store_source(struct store *s);
+
+/* --- models --- */
+
+struct store_model; /* a model's file being written; one thread at a time, but writes of distinct
+                       ranges from many */
+
+/* Makes or takes up ROOT/models/NAME.part of `size` bytes. `name` is the root's CID where it is
+ * known (a fetch). */
+int store_model_begin(struct store *s, const char *name, uint64_t size, struct store_model **out,
+                      struct err *err) MUST_USE;
+/* Any thread. Starts writeback as it goes. */
+int store_model_write(struct store_model *m, uint64_t offset, struct bytes data,
+                      struct err *err) MUST_USE;
+/* Reads back, for taking up an interrupted fetch: the caller hashes. */
+int store_model_read(struct store_model *m, uint64_t offset, void *data, size_t size,
+                     struct err *err) MUST_USE;
+/* The file is whole: syncs it and its nodes (which must be in the store), renames it to `root` and
+ * indexes its leaves. Frees `m` on success. A model that is there already is replaced, since it may
+ * never have been synced; without `sync` the part is dropped instead. ERR_NOTFOUND, ERR_CORRUPT: a
+ * node is missing or damaged, or the tree says another length. */
+int store_model_finish(struct store_model *m, const struct cid *root, bool sync,
+                       struct err *err) MUST_USE;
+/* Closes and keeps the part, or removes it; NULL is fine. */
+void store_model_close(struct store_model *m, bool keep);
+
+bool store_model_has(struct store *s, const struct cid *root);
+/* Its path and size, for trainers and people. ERR_NOTFOUND. */
+int store_model_path(struct store *s, const struct cid *root, char out[FILES_PATH_MAX],
+                     uint64_t *size, struct err *err) MUST_USE;
+/* Removes the file, its leaves from the index and its nodes, but for what another model shares;
+ * absent is fine. Also the way out of a damaged leaf: delete, and fetch again. */
+int store_model_delete(struct store *s, const struct cid *root, struct err *err) MUST_USE;
+/* The present models' roots, in byte order. */
+int store_model_list(struct store *s, struct cid **out, size_t *count, struct err *err) MUST_USE;
+
+/* Imports the file at `path` as a model (hash, store, nodes; on all cores of `jobs`, NULL: this
+ * thread) and syncs it. */
+struct jobs;
+int store_import(struct store *s, const char *path, struct jobs *jobs, struct cid *root,
+                 struct err *err) MUST_USE;
+/* Writes the file `root` to `path` (made anew), every leaf hashed. */
+int store_export(struct store *s, const struct cid *root, const char *path,
+                 struct err *err) MUST_USE;
+
+#endif

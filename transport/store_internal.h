@@ -1,0 +1,50 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * store_internal -- what store.c and store_model.c share, and nobody else.
+ *
+ * `changes` is held while the set of models changes (finish, delete) and is taken before `mutex`,
+ * which guards the tables for moments only: readers never wait for a disk. A model's file is opened
+ * for each read: a store may hold more models than a process may hold descriptors, and the open is
+ * nothing beside the megabyte behind it.
+ */
+#ifndef COLMEIA_TRANSPORT_STORE_INTERNAL_H
+#define COLMEIA_TRANSPORT_STORE_INTERNAL_H
+
+#include <pthread.h>
+
+#include "transport/digest_map.h"
+#include "transport/store.h"
+
+#define STORE_IMPORT_PREFIX "import-" /* parts that nobody takes up again: removed at open */
+
+struct model_slot {
+    struct cid root; /* none: a free slot */
+    uint64_t size;
+    bool synced; /* by this process */
+};
+
+struct store {
+    const struct files *files;
+    char root[FILES_PATH_MAX - 256];
+    enum store_mode mode;
+    int lock_fd; /* -1: none */
+    pthread_mutex_t changes;
+    pthread_mutex_t mutex;    /* everything below */
+    struct digest_map leaves; /* place.file: index into models */
+    struct digest_map synced; /* single-file blocks this process made durable, by SHA-256 of CID */
+    size_t model_count, model_capacity;
+    struct model_slot *models;
+};
+
+/* Indexes every model in ROOT/models. */
+int store_model_open_all(struct store *s, struct err *err) MUST_USE;
+/* Reads the block if it is a model's leaf, unhashed; `name` says where it lay. ERR_NOTFOUND,
+ * without a sentence, if it is none. */
+int store_model_read_leaf(struct store *s, const struct cid *cid, struct buf *out,
+                          char name[FILES_PATH_MAX], struct err *err) MUST_USE;
+bool store_model_has_leaf(struct store *s, const struct cid *cid);
+/* Makes the model to which the leaf `cid` belongs durable. ERR_NOTFOUND, without a sentence, if it
+ * is no leaf. */
+int store_model_sync_leaf(struct store *s, const struct cid *cid, struct err *err) MUST_USE;
+
+#endif

@@ -87,13 +87,13 @@ e2e: deps
 
 ## conformance  VECTORS=PATH: checks against other implementations' vectors
 conformance: deps
-	$(Q)$(MAKE) VARIANT=test tests programs
+	$(Q)$(MAKE) VARIANT=test tests
 	@scripts/conformance $(B)/test "$(VECTORS)"
 
 ## bench        every benchmark: a table and a JSON line each (BENCH=name for one)
 bench: all
 	$(Q)$(MAKE) benches
-	@scripts/bench $(B)/release $(BENCH)
+	@scripts/bench $(B)/release $(B) $(BENCH)
 
 ## lint         layers, doors, names, lengths
 lint:

@@ -1,0 +1,431 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "tests/transport/http_scratch.h"
+
+/* A handler that counts, remembers the last path and answers by it. */
+struct counter {
+    atomic_uint begun, ended, answered;
+    atomic_ullong received;
+    char path[HTTP_PATH_MAX + 1]; /* read when the answer is out */
+    bool refuse_at_body;
+};
+
+static bool count_begin(void *self, struct http_request *r, struct http_response *out)
+{
+    struct counter *c = self;
+    atomic_fetch_add(&c->begun, 1);
+    if (strcmp(r->method, "PUT") != 0) /* those come several at once */
+        snprintf(c->path, sizeof c->path, "%s", r->path);
+    if (strcmp(r->path, "/refused") == 0)
+        return http_server_say(out, 403, "not for you");
+    return true;
+}
+
+static bool count_body(void *self, struct http_request *r, struct bytes piece,
+                       struct http_response *out)
+{
+    struct counter *c = self;
+    (void)r;
+    atomic_fetch_add(&c->received, piece.size);
+    return c->refuse_at_body ? http_server_say(out, 400, "not these bytes") : true;
+}
+
+static void count_answer(void *self, struct http_request *r, struct http_response *out)
+{
+    struct counter *c = self;
+    (void)r;
+    atomic_fetch_add(&c->answered, 1);
+    out->status = 200;
+    buf_append_text(&out->headers, "X-Test: yes\n");
+    buf_append_text(&out->body, "hello");
+}
+
+static void count_end(void *self, struct http_request *r)
+{
+    struct counter *c = self;
+    (void)r;
+    atomic_fetch_add(&c->ended, 1);
+}
+
+static struct http_handler counting(struct counter *c)
+{
+    return (struct http_handler){.self = c,
+                                 .begin = count_begin,
+                                 .body = count_body,
+                                 .answer = count_answer,
+                                 .end = count_end};
+}
+
+#define ANSWERS_MAX (64 << 10)
+
+/* Sends `request` and reads till the server closes or nothing came for a while. */
+static const char *converse(int fd, const char *request, int patience_ms)
+{
+    static char answer[ANSWERS_MAX];
+    size_t n = 0;
+    assert_true(send_all_of(fd, request, strlen(request)));
+    struct pollfd p = {.fd = fd, .events = POLLIN};
+    while (n + 1 < sizeof answer && poll(&p, 1, patience_ms) > 0) {
+        ssize_t got = recv(fd, answer + n, sizeof answer - 1 - n, 0);
+        if (got <= 0)
+            break;
+        n += (size_t)got;
+    }
+    answer[n] = '\0';
+    return answer;
+}
+
+/* Reads one answer whole; its status. */
+static int read_answer(int fd, char *body, size_t size)
+{
+    char headers[8192];
+    if (!read_headers(fd, headers, sizeof headers))
+        return -1;
+    const char *length = strstr(headers, "Content-Length: ");
+    size_t n = length == NULL ? 0 : strtoul(length + 16, NULL, 10), at = 0;
+    assert_true(n < size);
+    while (at < n) {
+        ssize_t got = recv(fd, body + at, n - at, 0);
+        assert_true(got > 0);
+        at += (size_t)got;
+    }
+    body[n] = '\0';
+    return atoi(headers + strlen("HTTP/1.1 "));
+}
+
+static const char *ask(int fd, const char *request)
+{
+    static char text[32 + 8192];
+    char body[8192];
+    assert_true(send_all_of(fd, request, strlen(request)));
+    int status = read_answer(fd, body, sizeof body);
+    snprintf(text, sizeof text, "%d %s", status, body);
+    return text;
+}
+
+static bool is_closed(int fd, int patience_ms)
+{
+    char byte;
+    struct pollfd p = {.fd = fd, .events = POLLIN};
+    return poll(&p, 1, patience_ms) > 0 && recv(fd, &byte, 1, 0) <= 0;
+}
+
+#define HOST "Host: a\r\n"
+#define NEXT "GET /smuggled HTTP/1.1\r\n" HOST "\r\n"
+
+static const struct {
+    const char *request;
+    int status;
+    const char *why;
+} bad_requests[] = {
+    {"PUT /a HTTP/1.1\r\n" HOST
+     "Content-Length: 4\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n" NEXT,
+     400, "a length and an encoding: a front would see one request, we another"},
+    {"PUT /a HTTP/1.1\r\n" HOST
+     "Transfer-Encoding: chunked\r\nContent-Length: 4\r\n\r\n0\r\n\r\n" NEXT,
+     400, "the same in the other order"},
+    {"PUT /a HTTP/1.1\r\n" HOST "Content-Length: 0\r\nContent-Length: 40\r\n\r\n" NEXT, 400,
+     "two lengths"},
+    {"PUT /a HTTP/1.1\r\n" HOST "Content-Length : 40\r\n\r\n" NEXT, 400,
+     "a blank before the colon"},
+    {"GET /a HTTP/1.1\r\n" HOST "Transfer-Encoding: chunked\r\n\r\n0\r\n\r\n" NEXT, 400,
+     "a GET with an encoding"},
+    {"GET /a HTTP/1.1\r\n" HOST "Transfer-Encoding : chunked\r\n\r\n0\r\n\r\n" NEXT, 400,
+     "an encoding that a front may not have seen"},
+    {"GET /a HTTP/1.1\r\n" HOST "Content-Length: 50\r\n\r\n" NEXT, 400, "a GET with a body"},
+    {"POST /a HTTP/1.1\r\n" HOST "Content-Length: 50\r\n\r\n" NEXT, 400, "a POST with a body"},
+    {"PUT /a HTTP/1.1\r\n" HOST "Transfer-Encoding: chunked\r\n\r\n0\r\n\r\n" NEXT, 411,
+     "no length"},
+    {"PUT /a HTTP/1.1\r\n" HOST "\r\n" NEXT, 411, "neither"},
+    {"PUT /a HTTP/1.1\r\n" HOST "Content-Length: -1\r\n\r\n" NEXT, 400, "a length below zero"},
+    {"PUT /a HTTP/1.1\r\n" HOST "Content-Length: 0x10\r\n\r\n" NEXT, 400, "a length in hex"},
+    {"PUT /a HTTP/1.1\r\n" HOST "Content-Length: 67108865\r\n\r\n" NEXT, 413,
+     "one byte more than a PUT may carry"},
+    {"PUT /a HTTP/1.1\r\n" HOST "Content-Length: 99999999999999999999\r\n\r\n" NEXT, 413, "2^66"},
+    {"GET /a HTTP/1.1\r\n\r\n" NEXT, 400, "no Host"},
+    {"GET /a HTTP/1.1\r\n" HOST "Authorization: Bearer a\r\nAuthorization: Bearer b\r\n\r\n", 400,
+     "two tokens"},
+    {"GET /a HTTP/1.1\r\n" HOST "no colon here\r\n\r\n" NEXT, 400, "not a header"},
+    {"GET /a HTTP/3.0\r\n" HOST "\r\n" NEXT, 505, "a version we do not speak"},
+};
+
+static void test_what_could_be_read_in_two_ways_is_refused(void **state)
+{
+    (void)state;
+    for (size_t i = 0; i < sizeof bad_requests / sizeof bad_requests[0]; i++) {
+        struct counter c = {0};
+        struct http_server *s = open_server(counting(&c), false, 30);
+        int fd = connect_to(http_server_port(s));
+        const char *answer = converse(fd, bad_requests[i].request, 3000);
+        int status = atoi(answer + strlen("HTTP/1.1 "));
+        if (status != bad_requests[i].status)
+            fail_msg("%s: %d, not %d\n%s", bad_requests[i].why, status, bad_requests[i].status,
+                     answer);
+        close(fd);
+        http_server_close(s);
+        /* Two tokens leave no doubt where the request ends: that connection lives on. */
+        if (atomic_load(&c.begun) != 0)
+            fail_msg("%s: %u requests came through", bad_requests[i].why, atomic_load(&c.begun));
+    }
+}
+
+static void test_long_headers_and_paths_are_refused(void **state)
+{
+    (void)state;
+    struct counter c = {0};
+    struct http_server *s = open_server(counting(&c), false, 30);
+    static char request[70 << 10];
+    static const struct {
+        size_t path, header;
+        int status;
+    } sizes[] = {{HTTP_PATH_MAX, 14 << 10, 200},
+                 {HTTP_PATH_MAX + 1, 10, 414},
+                 {10, HTTP_HEADER_BYTES_MAX, 431},
+                 {10, 60 << 10, 431}};
+    for (size_t i = 0; i < sizeof sizes / sizeof sizes[0]; i++) {
+        int n = snprintf(request, sizeof request, "GET /%0*d HTTP/1.1\r\n" HOST "X: %0*d\r\n\r\n",
+                         (int)sizes[i].path - 1, 0, (int)sizes[i].header, 0);
+        assert_true(n > 0 && (size_t)n < sizeof request);
+        int fd = connect_to(http_server_port(s));
+        const char *answer = converse(fd, request, 500);
+        assert_int_equal(atoi(answer + strlen("HTTP/1.1 ")), sizes[i].status);
+        close(fd);
+    }
+    assert_int_equal(atomic_load(&c.begun), 1);
+    http_server_close(s);
+}
+
+static void test_a_path_arrives_as_it_was_sent(void **state)
+{
+    (void)state;
+    struct counter c = {0};
+    struct http_server *s = open_server(counting(&c), false, 30);
+    int fd = connect_to(http_server_port(s));
+    static const char *const paths[] = {"/%2e%2e/%2fetc", "/../../etc/passwd", "/a+b%00c"};
+    for (size_t i = 0; i < sizeof paths / sizeof paths[0]; i++) {
+        char request[256];
+        snprintf(request, sizeof request, "GET %s?x=%%41 HTTP/1.1\r\n" HOST "\r\n", paths[i]);
+        assert_string_equal(ask(fd, request), "200 hello");
+        assert_string_equal(c.path, paths[i]);
+    }
+    close(fd);
+    http_server_close(s);
+}
+
+static void test_head_says_the_length_and_sends_no_body(void **state)
+{
+    (void)state;
+    struct counter c = {0};
+    struct http_server *s = open_server(counting(&c), false, 30);
+    int fd = connect_to(http_server_port(s));
+    const char *answer = converse(fd, "HEAD /a HTTP/1.1\r\n" HOST "\r\n", 300);
+    assert_non_null(strstr(answer, "Content-Length: 5\r\n"));
+    assert_non_null(strstr(answer, "X-Test: yes\r\n"));
+    assert_null(strstr(answer, "hello"));
+    /* Nothing is left over on the connection. */
+    assert_string_equal(ask(fd, "GET /b HTTP/1.1\r\n" HOST "\r\n"), "200 hello");
+    close(fd);
+    http_server_close(s);
+}
+
+static void test_two_requests_in_one_piece_get_two_answers(void **state)
+{
+    (void)state;
+    struct counter c = {0};
+    struct http_server *s = open_server(counting(&c), false, 30);
+    int fd = connect_to(http_server_port(s));
+    const char *answer = converse(fd,
+                                  "PUT /a HTTP/1.1\r\n" HOST "Content-Length: 3\r\n\r\nabc"
+                                  "GET /b HTTP/1.1\r\n" HOST "Connection: close\r\n\r\n",
+                                  2000);
+    const char *second = strstr(answer + 1, "HTTP/1.1 200");
+    assert_non_null(second);
+    assert_null(strstr(second + 1, "HTTP/1.1"));
+    assert_int_equal(atomic_load(&c.received), 3);
+    assert_string_equal(c.path, "/b");
+    close(fd);
+    http_server_close(s);
+}
+
+static void test_an_upload_refused_at_its_headers_is_answered_unread(void **state)
+{
+    (void)state;
+    struct counter c = {0};
+    struct http_server *s = open_server(counting(&c), false, 30);
+    int fd = connect_to(http_server_port(s));
+    static char piece[1 << 20];
+    static const char request[] =
+        "PUT /refused HTTP/1.1\r\n" HOST "Content-Length: 60000000\r\n\r\n";
+    assert_true(send_all_of(fd, request, strlen(request)));
+    /* The client goes on sending, and is not cut off before it could read. */
+    for (int i = 0; i < 8; i++)
+        assert_true(send_all_of(fd, piece, sizeof piece));
+    char body[8192];
+    assert_int_equal(read_answer(fd, body, sizeof body), 403);
+    assert_string_equal(body, "not for you\n");
+    assert_true(is_closed(fd, 5000));
+    assert_int_equal(atomic_load(&c.received), 0);
+    assert_int_equal(atomic_load(&c.ended), 1);
+    close(fd);
+    http_server_close(s);
+}
+
+static void test_an_upload_refused_in_its_middle_is_answered_at_its_end(void **state)
+{
+    (void)state;
+    struct counter c = {.refuse_at_body = true};
+    struct http_server *s = open_server(counting(&c), false, 30);
+    int fd = connect_to(http_server_port(s));
+    static char piece[1 << 20];
+    static const char request[] = "PUT /a HTTP/1.1\r\n" HOST "Content-Length: 4194304\r\n\r\n";
+    assert_true(send_all_of(fd, request, strlen(request)));
+    for (int i = 0; i < 4; i++)
+        assert_true(send_all_of(fd, piece, sizeof piece));
+    char body[8192];
+    assert_int_equal(read_answer(fd, body, sizeof body), 400);
+    assert_string_equal(body, "not these bytes\n");
+    assert_true(atomic_load(&c.received) < 4u << 20); /* the handler saw the first piece alone */
+    assert_string_equal(ask(fd, "GET /b HTTP/1.1\r\n" HOST "\r\n"), "200 hello");
+    close(fd);
+    http_server_close(s);
+}
+
+static void test_more_bodies_than_there_is_room_for_are_told_to_wait(void **state)
+{
+    (void)state;
+    struct counter c = {0};
+    struct http_server *s = open_server(counting(&c), false, 30);
+    static const char half[] = "PUT /a HTTP/1.1\r\n" HOST "Content-Length: 4\r\n\r\nab";
+    static const char get[] = "GET /b HTTP/1.1\r\n" HOST "\r\n";
+    int fds[HTTP_BODIES_MAX];
+    for (unsigned i = 0; i < HTTP_BODIES_MAX; i++) {
+        fds[i] = connect_to(http_server_port(s));
+        assert_true(send_all_of(fds[i], half, strlen(half)));
+    }
+    while (atomic_load(&c.begun) < HTTP_BODIES_MAX)
+        sleep_ms(1);
+    int fd = connect_to(http_server_port(s));
+    const char *answer = converse(fd, get, 300);
+    assert_int_equal(atoi(answer + strlen("HTTP/1.1 ")), 503);
+    assert_non_null(strstr(answer, "Retry-After: 1\r\n"));
+    assert_int_equal(atomic_load(&c.begun), HTTP_BODIES_MAX);
+    assert_string_equal(ask(fds[0], "cd"), "200 hello");
+    while (strcmp(ask(fd, get), "200 hello") != 0) /* the place is free behind the answer */
+        sleep_ms(1);
+    for (unsigned i = 0; i < HTTP_BODIES_MAX; i++)
+        close(fds[i]);
+    close(fd);
+    http_server_close(s);
+    assert_int_equal(atomic_load(&c.begun), atomic_load(&c.ended));
+}
+
+static void test_headers_that_drip_and_silence_are_closed(void **state)
+{
+    (void)state;
+    struct counter c = {0};
+    struct http_server *s = open_server(counting(&c), false, 1);
+    int silent = connect_to(http_server_port(s)), drip = connect_to(http_server_port(s));
+    int late = connect_to(http_server_port(s)), stuck = connect_to(http_server_port(s));
+    static const char half[] = "PUT /a HTTP/1.1\r\n" HOST "Content-Length: 4\r\n\r\nab";
+    assert_string_equal(ask(late, "GET /a HTTP/1.1\r\n" HOST "\r\n"), "200 hello");
+    assert_true(send_all_of(stuck, half, strlen(half)));
+    assert_true(send_all_of(drip, "GET /a HTTP/1.1\r\nX: ", 20));
+    unsigned dripped = 0;
+    while (!is_closed(drip, 100) && dripped < 100) {
+        if (!send_all_of(drip, "x", 1))
+            break;
+        dripped++;
+    }
+    assert_true(dripped < 100);
+    assert_true(is_closed(silent, 10000));
+    assert_true(is_closed(late, 10000));
+    assert_true(is_closed(stuck, 10000));
+    close(silent);
+    close(drip);
+    close(late);
+    close(stuck);
+    http_server_close(s);
+    assert_int_equal(atomic_load(&c.begun), 2);
+    assert_int_equal(atomic_load(&c.ended), 2);
+}
+
+static void test_every_request_begun_is_ended_however_it_breaks(void **state)
+{
+    (void)state;
+    struct counter c = {0};
+    struct http_server *s = open_server(counting(&c), false, 30);
+    static const char half[] = "PUT /a HTTP/1.1\r\n" HOST "Content-Length: 4\r\n\r\nab";
+    for (int i = 0; i < 10; i++) {
+        int fd = connect_to(http_server_port(s));
+        assert_true(send_all_of(fd, half, strlen(half)));
+        while (atomic_load(&c.begun) <= (unsigned)i)
+            sleep_ms(1);
+        if (i % 2 == 0)
+            reset_and_close(fd);
+        else
+            close(fd);
+    }
+    int open = connect_to(http_server_port(s));
+    assert_true(send_all_of(open, half, strlen(half)));
+    while (atomic_load(&c.begun) < 11)
+        sleep_ms(1);
+    http_server_close(s); /* in the middle of one */
+    assert_int_equal(atomic_load(&c.ended), 11);
+    assert_int_equal(atomic_load(&c.answered), 0);
+    close(open);
+}
+
+static void test_a_server_that_cannot_start_says_why(void **state)
+{
+    (void)state;
+    struct counter c = {0};
+    struct http_server *s = open_server(counting(&c), false, 30), *second = NULL;
+    struct http_server_config config = {.host = "127.0.0.1",
+                                        .port = http_server_port(s),
+                                        .connections_max = 10,
+                                        .idle_seconds = 10,
+                                        .handler = counting(&c)};
+    struct err err = {0};
+    assert_int_equal(http_server_open(&config, &second, &err), ERR_IO);
+    assert_non_null(strstr(err.text, "Address already in use"));
+    config.host = "not an address";
+    assert_int_equal(http_server_open(&config, &second, &err), ERR_USAGE);
+    config.host = "127.0.0.1";
+    config.port = 0;
+    config.key_pem = "not a key";
+    config.certificate_pem = "not a certificate";
+    assert_int_equal(http_server_open(&config, &second, &err), ERR_IO);
+    assert_null(second);
+    http_server_close(s);
+}
+
+static void test_a_tls_port_speaks_no_plain_http(void **state)
+{
+    (void)state;
+    struct counter c = {0};
+    struct http_server *s = open_server(counting(&c), true, 30);
+    int fd = connect_to(http_server_port(s));
+    const char *answer = converse(fd, "GET /a HTTP/1.1\r\n" HOST "\r\n", 2000);
+    assert_null(strstr(answer, "HTTP/1.1"));
+    close(fd);
+    http_server_close(s);
+    assert_int_equal(atomic_load(&c.begun), 0);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_what_could_be_read_in_two_ways_is_refused),
+        cmocka_unit_test(test_long_headers_and_paths_are_refused),
+        cmocka_unit_test(test_a_path_arrives_as_it_was_sent),
+        cmocka_unit_test(test_head_says_the_length_and_sends_no_body),
+        cmocka_unit_test(test_two_requests_in_one_piece_get_two_answers),
+        cmocka_unit_test(test_an_upload_refused_at_its_headers_is_answered_unread),
+        cmocka_unit_test(test_an_upload_refused_in_its_middle_is_answered_at_its_end),
+        cmocka_unit_test(test_more_bodies_than_there_is_room_for_are_told_to_wait),
+        cmocka_unit_test(test_headers_that_drip_and_silence_are_closed),
+        cmocka_unit_test(test_every_request_begun_is_ended_however_it_breaks),
+        cmocka_unit_test(test_a_server_that_cannot_start_says_why),
+        cmocka_unit_test(test_a_tls_port_speaks_no_plain_http),
+    };
+    return cmocka_run_group_tests(tests, http_setup_program, http_teardown_program);
+}

@@ -1,0 +1,422 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "transport/gateway.h"
+
+#include <pthread.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+#include "base/fault.h"
+#include "transport/section.h"
+
+#define RAW_TYPE     "application/vnd.ipld.raw"
+#define PROBE        "bafkqaaa" /* the empty identity CID */
+#define BUSY_SECONDS 1
+#define FULL_SECONDS 30
+#define ROUND_DIGITS 20
+
+struct gateway {
+    struct store *shared;
+    struct gateway_policy policy;
+    pthread_mutex_t mutex;
+    struct site_load {
+        uint32_t site;
+        unsigned requests; /* 0: a free entry */
+    } loads[HTTP_BODIES_MAX];
+};
+
+/* One request: a block to read, or an upload. */
+struct visit {
+    uint32_t site;
+    bool known;  /* `site` holds; moved is told */
+    bool loaded; /* counted in `loads` */
+    bool probe;
+    struct cid cid;
+    uint64_t sent, received;
+    uint64_t round;
+    struct pack *pack; /* an upload's, until released */
+    uint64_t bytes_max;
+    struct section_reader *sections;
+    size_t block_count;
+};
+
+/* --- who asks --- */
+
+static bool take_load(struct gateway *g, struct visit *v)
+{
+    struct site_load *mine = NULL, *unused = NULL;
+    pthread_mutex_lock(&g->mutex);
+    for (size_t i = 0; i < HTTP_BODIES_MAX; i++) {
+        if (g->loads[i].requests == 0)
+            unused = &g->loads[i];
+        else if (g->loads[i].site == v->site)
+            mine = &g->loads[i];
+    }
+    if (mine == NULL && unused != NULL) {
+        mine = unused;
+        mine->site = v->site;
+    }
+    if (mine != NULL && mine->requests < GATEWAY_SITE_REQUESTS_MAX) {
+        mine->requests++;
+        v->loaded = true;
+    }
+    pthread_mutex_unlock(&g->mutex);
+    return v->loaded;
+}
+
+static void leave_load(struct gateway *g, struct visit *v)
+{
+    pthread_mutex_lock(&g->mutex);
+    for (size_t i = 0; v->loaded && i < HTTP_BODIES_MAX; i++)
+        if (g->loads[i].requests > 0 && g->loads[i].site == v->site) {
+            g->loads[i].requests--;
+            v->loaded = false;
+        }
+    pthread_mutex_unlock(&g->mutex);
+}
+
+static bool retry_later(struct http_response *out, unsigned seconds, const char *sentence)
+{
+    buf_append_format(&out->headers, "Retry-After: %u\n", seconds);
+    return http_server_say(out, 503, "%s", sentence);
+}
+
+static bool authenticate(struct gateway *g, struct visit *v, const struct http_request *r,
+                         struct http_response *out)
+{
+    static const char scheme[] = "Bearer ";
+    struct err err = {0};
+    const char *value = r->header(r, "Authorization");
+    bool bearer = value != NULL && strncasecmp(value, scheme, strlen(scheme)) == 0;
+    int rc = bearer ? g->policy.authenticate(g->policy.self, bytes_of_text(value + strlen(scheme)),
+                                             &v->site, &err)
+                    : err_set(&err, ERR_DENIED, "a bearer token is needed");
+    if (rc != 0) {
+        buf_append_text(&out->headers, "WWW-Authenticate: Bearer\n");
+        return http_server_say(out, 401, "%s", err.text);
+    }
+    v->known = true;
+    return take_load(g, v)
+               ? true
+               : retry_later(out, BUSY_SECONDS, "busy: your other requests are at work");
+}
+
+/* --- reading --- */
+
+/* Is `item` in the comma-separated list? Parameters behind ';' do not matter. */
+static bool lists(const char *list, const char *item)
+{
+    size_t size = strlen(item);
+    for (const char *at = list; at != NULL; at = strchr(at, ',')) {
+        at += strspn(at, ", \t");
+        if (strncasecmp(at, item, size) == 0 && strchr(",; \t", at[size]) != NULL)
+            return true; /* strchr finds the NUL, too */
+    }
+    return false;
+}
+
+static bool wants_raw(const struct http_request *r, struct http_response *out)
+{
+    const char *format = r->query(r, "format"), *accept = r->header(r, "Accept");
+    if (format != NULL)
+        return strcmp(format, "raw") == 0
+                   ? true
+                   : http_server_say(out, 406, "raw blocks alone are served (format=raw)");
+    if (accept != NULL && lists(accept, RAW_TYPE))
+        return true;
+    return http_server_say(out, 400, "say ?format=raw or Accept: " RAW_TYPE);
+}
+
+static bool begin_read(struct gateway *g, struct visit *v, const struct http_request *r,
+                       struct http_response *out)
+{
+    const char *name = r->path + strlen("/ipfs/");
+    if (!wants_raw(r, out))
+        return false;
+    v->probe = strcmp(name, PROBE) == 0;
+    if (v->probe)
+        return true;
+    if (!authenticate(g, v, r, out))
+        return false;
+    if (strlen(name) >= CID_TEXT_MAX || cid_parse(name, &v->cid, NULL) != 0)
+        return http_server_say(out, 400, "what stands behind /ipfs/ is not a CID");
+    return true;
+}
+
+enum range {
+    RANGE_WHOLE, /* none, or one we do not read: RFC 9110 lets us send all */
+    RANGE_PART,
+    RANGE_OUTSIDE
+};
+
+static bool read_number(const char **at, uint64_t *out)
+{
+    char *end;
+    if (**at < '0' || **at > '9' || strspn(*at, "0123456789") > 18)
+        return false;
+    *out = strtoull(*at, &end, 10);
+    *at = end;
+    return true;
+}
+
+/* bytes=A-B, bytes=A- or bytes=-N of `size` bytes: `from` and `to`, the first byte not in it. */
+static enum range parse_range(const char *text, uint64_t size, uint64_t *from, uint64_t *to)
+{
+    static const char unit[] = "bytes=";
+    uint64_t first, last = UINT64_MAX;
+    if (text == NULL || strncmp(text, unit, strlen(unit)) != 0)
+        return RANGE_WHOLE;
+    text += strlen(unit);
+    if (*text == '-') {
+        text++;
+        if (!read_number(&text, &last) || *text != '\0')
+            return RANGE_WHOLE;
+        *from = last < size ? size - last : 0;
+        *to = size;
+        return last == 0 || size == 0 ? RANGE_OUTSIDE : RANGE_PART;
+    }
+    if (!read_number(&text, &first) || *text++ != '-' ||
+        (*text != '\0' && !read_number(&text, &last)) || *text != '\0' || last < first)
+        return RANGE_WHOLE;
+    *from = first;
+    *to = last < size ? last + 1 : size;
+    return first >= size ? RANGE_OUTSIDE : RANGE_PART;
+}
+
+static void cut_to_range(const struct http_request *r, const char *etag, struct http_response *out)
+{
+    const char *if_range = r->header(r, "If-Range");
+    uint64_t size = out->body.size, from = 0, to = 0;
+    if (strcmp(r->method, "GET") != 0 || (if_range != NULL && strcmp(if_range, etag) != 0))
+        return;
+    switch (parse_range(r->header(r, "Range"), size, &from, &to)) {
+    case RANGE_WHOLE:
+        return;
+    case RANGE_OUTSIDE:
+        buf_append_format(&out->headers, "Content-Range: bytes */%llu\n", (unsigned long long)size);
+        buf_clear(&out->body);
+        out->status = 416;
+        return;
+    case RANGE_PART:
+        buf_append_format(&out->headers, "Content-Range: bytes %llu-%llu/%llu\n",
+                          (unsigned long long)from, (unsigned long long)to - 1,
+                          (unsigned long long)size);
+        memmove(out->body.data, out->body.data + from, (size_t)(to - from));
+        out->body.size = (size_t)(to - from);
+        out->status = 206;
+    }
+}
+
+/* `private`: a block is for those who hold a token, not for a cache on the way. */
+static void describe(const char *cid, struct http_response *out)
+{
+    buf_append_format(&out->headers,
+                      "Content-Type: " RAW_TYPE "\n"
+                      "Content-Disposition: attachment; filename=\"%s.bin\"\n"
+                      "X-Content-Type-Options: nosniff\n"
+                      "Etag: \"%s.raw\"\n"
+                      "Cache-Control: private, max-age=29030400, immutable\n"
+                      "Accept-Ranges: bytes\n"
+                      "X-Ipfs-Path: /ipfs/%s\n"
+                      "X-Ipfs-Roots: %s\n",
+                      cid, cid, cid, cid);
+}
+
+static void answer_read(struct gateway *g, struct visit *v, const struct http_request *r,
+                        struct http_response *out)
+{
+    char text[CID_TEXT_MAX], etag[CID_TEXT_MAX + 8], weak[CID_TEXT_MAX + 10];
+    struct err err = {0};
+    if (v->probe) {
+        describe(PROBE, out);
+        out->status = 200;
+        return;
+    }
+    snprintf(etag, sizeof etag, "\"%s.raw\"", cid_format(&v->cid, text));
+    snprintf(weak, sizeof weak, "W/%s", etag);
+    const char *had = r->header(r, "If-None-Match");
+    int rc = store_read(g->shared, &v->cid, &out->body, &err);
+    if (rc == ERR_NOTFOUND || rc == ERR_UNSUPPORTED) {
+        (void)http_server_say(out, 404, "no block %s here", text);
+        return;
+    }
+    if (rc != 0) {
+        (void)http_server_say(out, 500, "block %s cannot be read: %s", text, err_name(rc));
+        return;
+    }
+    describe(text, out);
+    out->status = 200;
+    if (had != NULL && (lists(had, etag) || lists(had, weak) || strcmp(had, "*") == 0)) {
+        out->status = 304;
+        buf_clear(&out->body);
+    } else {
+        cut_to_range(r, etag, out);
+    }
+    v->sent = strcmp(r->method, "HEAD") == 0 ? 0 : out->body.size;
+}
+
+/* --- writing --- */
+
+static int store_block(void *self, const struct cid *cid, struct bytes data, struct err *err)
+{
+    struct visit *v = self;
+    uint8_t head[PACK_SECTION_HEAD_MAX];
+    uint64_t need = pack_section_head(cid, (uint32_t)data.size, head) + data.size;
+    uint64_t used = pack_bytes(v->pack);
+    if (!pack_has(v->pack, cid) && (used > v->bytes_max || need > v->bytes_max - used))
+        return err_set(err, ERR_LIMIT, "the quota of %llu bytes is spent",
+                       (unsigned long long)v->bytes_max);
+    int rc = pack_put(v->pack, cid, data, err);
+    if (rc != 0)
+        return rc;
+    v->block_count++;
+    FAULT_POINT("gateway-block");
+    return 0;
+}
+
+static bool parse_round(const char *text, uint64_t *out)
+{
+    size_t digits = strspn(text, "0123456789");
+    if (digits == 0 || digits >= ROUND_DIGITS || text[digits] != '\0' ||
+        (text[0] == '0' && digits > 1))
+        return false;
+    *out = strtoull(text, NULL, 10);
+    return true;
+}
+
+static bool begin_upload(struct gateway *g, struct visit *v, const struct http_request *r,
+                         struct http_response *out)
+{
+    struct err err = {0};
+    if (!authenticate(g, v, r, out))
+        return false;
+    if (!parse_round(r->path + strlen("/upload/"), &v->round))
+        return http_server_say(out, 400, "what stands behind /upload/ is not a round's number");
+    int rc = g->policy.upload(g->policy.self, v->site, v->round, &v->pack, &v->bytes_max, &err);
+    if (rc == 0)
+        rc = section_reader_new(PACK_BLOCK_BYTES_MAX, store_block, v, &v->sections, &err);
+    if (rc == ERR_DENIED)
+        return http_server_say(out, 403, "%s", err.text);
+    return rc == 0 ? true : retry_later(out, FULL_SECONDS, err.text);
+}
+
+/* Why an upload ends here, and what the program is told. */
+static bool refuse_upload(struct gateway *g, struct visit *v, const struct err *why,
+                          struct http_response *out)
+{
+    section_reader_free(v->sections); /* the rest of the body holds no memory */
+    v->sections = NULL;
+    switch (why->code) {
+    case ERR_LIMIT:
+        g->policy.spoiled(g->policy.self, v->site, v->round, ERR_LIMIT);
+        return http_server_say(out, 413, "%s", why->text);
+    case ERR_MALFORMED:
+    case ERR_UNSUPPORTED:
+        g->policy.spoiled(g->policy.self, v->site, v->round, ERR_MALFORMED);
+        return http_server_say(out, 400, "%s", why->text);
+    default:
+        return retry_later(out, FULL_SECONDS, "blocks cannot be stored now");
+    }
+}
+
+static void answer_upload(struct visit *v, struct http_response *out)
+{
+    struct err err = {0};
+    if (section_reader_finish(v->sections, &err) != 0)
+        (void)http_server_say(out, 400, "%s", err.text);
+    else
+        (void)http_server_say(out, 200, "%zu blocks are here", v->block_count);
+}
+
+/* --- the handler --- */
+
+static bool starts_with(const char *text, const char *start)
+{
+    return strncmp(text, start, strlen(start)) == 0;
+}
+
+static bool not_allowed(struct http_response *out, const char *methods)
+{
+    buf_append_format(&out->headers, "Allow: %s\n", methods);
+    return http_server_say(out, 405, "only %s here", methods);
+}
+
+static bool handler_begin(void *self, struct http_request *r, struct http_response *out)
+{
+    struct gateway *g = self;
+    struct visit *v = calloc(1, sizeof *v);
+    if (v == NULL)
+        return retry_later(out, BUSY_SECONDS, "busy: out of memory");
+    r->state = v;
+    bool put = strcmp(r->method, "PUT") == 0;
+    bool get = strcmp(r->method, "GET") == 0 || strcmp(r->method, "HEAD") == 0;
+    if (starts_with(r->path, "/ipfs/"))
+        return get ? begin_read(g, v, r, out) : not_allowed(out, "GET, HEAD");
+    if (starts_with(r->path, "/upload/"))
+        return put ? begin_upload(g, v, r, out) : not_allowed(out, "PUT");
+    return http_server_say(out, 404, "here are /ipfs/CID and /upload/ROUND");
+}
+
+static bool handler_body(void *self, struct http_request *r, struct bytes piece,
+                         struct http_response *out)
+{
+    struct gateway *g = self;
+    struct visit *v = r->state;
+    struct err err = {0};
+    v->received += piece.size;
+    int rc = section_reader_add(v->sections, piece, &err);
+    return rc == 0 ? true : refuse_upload(g, v, &err, out);
+}
+
+static void handler_answer(void *self, struct http_request *r, struct http_response *out)
+{
+    struct visit *v = r->state;
+    if (v->sections != NULL)
+        answer_upload(v, out);
+    else
+        answer_read(self, v, r, out);
+}
+
+static void handler_end(void *self, struct http_request *r)
+{
+    struct gateway *g = self;
+    struct visit *v = r->state;
+    if (v == NULL)
+        return;
+    section_reader_free(v->sections);
+    if (v->pack != NULL)
+        g->policy.release(g->policy.self, v->site, v->round, v->pack);
+    if (v->known)
+        g->policy.moved(g->policy.self, v->site, v->sent, v->received);
+    leave_load(g, v);
+    free(v);
+}
+
+int gateway_new(struct store *shared, const struct gateway_policy *policy, struct gateway **out,
+                struct err *err)
+{
+    struct gateway *g = calloc(1, sizeof *g);
+    if (g == NULL)
+        return err_set(err, ERR_NOMEM, "out of memory");
+    g->shared = shared;
+    g->policy = *policy;
+    pthread_mutex_init(&g->mutex, NULL);
+    *out = g;
+    return 0;
+}
+
+void gateway_free(struct gateway *g)
+{
+    if (g == NULL)
+        return;
+    pthread_mutex_destroy(&g->mutex);
+    free(g);
+}
+
+struct http_handler gateway_handler(struct gateway *g)
+{
+    return (struct http_handler){.self = g,
+                                 .begin = handler_begin,
+                                 .body = handler_body,
+                                 .answer = handler_answer,
+                                 .end = handler_end};
+}

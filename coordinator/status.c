@@ -1,0 +1,263 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include <stdio.h>
+#include <stdlib.h>
+#include <unistd.h>
+
+#include "base/log.h"
+#include "base/text.h"
+#include "coordinator/coordinator.h"
+
+#define NAMED_MAX         5   /* sites named in a sentence */
+#define SITES_FEW         500 /* up to so many, status.json is written at nearly every change */
+#define GAP_MS            100 /* between two writings */
+#define SENTENCE_PART_MAX 600
+
+/* --- what the round waits for --- */
+
+/* Fills `out` (roster.count) with the sites that the round waits for; returns how many. */
+static size_t list_waited_for(struct coordinator *c, uint64_t now_ms, uint32_t *out)
+{
+    const struct round *r = c->round;
+    size_t count = 0;
+    if (r->phase == ROUND_GATHER)
+        for (uint32_t i = 0; i < c->roster.count; i++)
+            if (roster_is_active(&c->roster, i, r->number) && !coordinator_is_online(c, i, now_ms))
+                out[count++] = i;
+    if (r->phase == ROUND_COLLECT)
+        for (uint32_t i = 0; i < r->slot_count; i++)
+            if (r->slots[i].state == ROUND_PENDING)
+                out[count++] = r->slots[i].site;
+    if (r->phase == ROUND_COMBINE && !cid_is_none(&c->repair))
+        out[count++] = c->repair_site;
+    return count;
+}
+
+/* "a, b, c and 17 more" */
+static void name_some(struct coordinator *c, uint64_t now_ms, char out[SENTENCE_PART_MAX])
+{
+    uint32_t *sites = calloc(c->roster.count + 1, sizeof *sites);
+    size_t used = 0, count = sites == NULL ? 0 : list_waited_for(c, now_ms, sites);
+    out[0] = '\0';
+    for (size_t i = 0; i < count && i < NAMED_MAX; i++)
+        used += (size_t)snprintf(out + used, SENTENCE_PART_MAX - used, "%s%s", i > 0 ? ", " : "",
+                                 c->roster.sites[sites[i]].site.name);
+    if (count > NAMED_MAX)
+        snprintf(out + used, SENTENCE_PART_MAX - used, " and %zu more", count - NAMED_MAX);
+    free(sites);
+}
+
+static uint32_t count_online(const struct coordinator *c, uint64_t now_ms, uint32_t *admitted)
+{
+    uint32_t online = 0;
+    *admitted = 0;
+    for (uint32_t i = 0; i < c->roster.count; i++) {
+        if (!roster_is_active(&c->roster, i, c->round->number))
+            continue;
+        (*admitted)++;
+        online += coordinator_is_online(c, i, now_ms) ? 1 : 0;
+    }
+    return online;
+}
+
+static void say_gather(struct coordinator *c, uint64_t now_ms, char out[COORDINATOR_SENTENCE_MAX])
+{
+    uint32_t admitted, online = count_online(c, now_ms, &admitted);
+    unsigned long long round = (unsigned long long)c->round->number;
+    char names[SENTENCE_PART_MAX], room[TEXT_SMALL];
+    if (c->no_room)
+        snprintf(out, COORDINATOR_SENTENCE_MAX, "round %llu waits for room on the disk: %s", round,
+                 text_format_size(intake_room_needed(c), room));
+    else {
+        name_some(c, now_ms, names);
+        snprintf(out, COORDINATOR_SENTENCE_MAX,
+                 "round %llu opens when %llu sites are online: %u of %u are%s%s", round,
+                 (unsigned long long)c->study.plan.minimum, online, admitted,
+                 names[0] != '\0' ? "; not there: " : "", names);
+    }
+}
+
+static void say_collect(struct coordinator *c, uint64_t now_ms, char out[COORDINATOR_SENTENCE_MAX])
+{
+    const struct round *r = c->round;
+    char names[SENTENCE_PART_MAX];
+    name_some(c, now_ms, names);
+    snprintf(out, COORDINATOR_SENTENCE_MAX, "round %llu: %u of %u updates accepted%s%s%s",
+             (unsigned long long)r->number, r->accepted, r->slot_count,
+             names[0] != '\0' ? "; waits for " : "", names, r->past ? "; past the deadline" : "");
+}
+
+const char *status_sentence(struct coordinator *c, char out[COORDINATOR_SENTENCE_MAX])
+{
+    const struct round *r = c->round;
+    uint64_t now_ms = loop_time_ms(&c->loop);
+    char names[SENTENCE_PART_MAX];
+    out[0] = '\0';
+    switch (r->phase) {
+    case ROUND_NEW:
+        break;
+    case ROUND_GATHER:
+        say_gather(c, now_ms, out);
+        break;
+    case ROUND_COLLECT:
+        say_collect(c, now_ms, out);
+        break;
+    case ROUND_COMBINE:
+        name_some(c, now_ms, names);
+        snprintf(out, COORDINATOR_SENTENCE_MAX,
+                 names[0] != '\0'
+                     ? "round %llu: a block was damaged on this disk; waits for it from %s"
+                     : "round %llu is being combined",
+                 (unsigned long long)r->number, names);
+        break;
+    case ROUND_FINISHED:
+        snprintf(out, COORDINATOR_SENTENCE_MAX, "the study is finished");
+        break;
+    }
+    return out;
+}
+
+/* What a person could do about it; "" if there is nothing. */
+static void advise(struct coordinator *c, char out[COORDINATOR_SENTENCE_MAX])
+{
+    const struct round *r = c->round;
+    uint64_t minimum = c->study.plan.minimum;
+    uint32_t admitted;
+    uint32_t online = count_online(c, loop_time_ms(&c->loop), &admitted);
+    const char *advice = "";
+    if (r->phase == ROUND_GATHER && c->no_room)
+        advice = "free some space where the study's folder lies";
+    else if (r->phase == ROUND_GATHER && admitted < minimum)
+        advice = "admit more sites: colmeia-coordinator admit DIR SITE-STRING";
+    else if (r->phase == ROUND_GATHER && online < minimum)
+        advice = "start the workers of the sites named";
+    else if (r->phase == ROUND_COLLECT && r->past)
+        advice =
+            "the quorum is not reached: start the workers of the sites named, or admit another";
+    else if (r->phase == ROUND_COMBINE && !cid_is_none(&c->repair))
+        advice = "start the worker of the site named: it keeps the block until the round is closed";
+    snprintf(out, COORDINATOR_SENTENCE_MAX, "%s", advice);
+}
+
+/* --- status.json --- */
+
+static json_t *cid_or_null(const struct cid *cid)
+{
+    char text[CID_TEXT_MAX];
+    return cid_is_none(cid) ? json_null() : json_string(cid_format(cid, text));
+}
+
+static json_t *describe_sites(const struct coordinator *c, uint64_t now_ms)
+{
+    static const char *const names[] = {
+        [ROUND_PENDING] = "pending", [ROUND_ACCEPTED] = "accepted", [ROUND_REFUSED] = "refused"};
+    const struct round *r = c->round;
+    const char **states = calloc(c->roster.count + 1, sizeof *states);
+    json_t *sites = json_array();
+    for (uint32_t i = 0; states != NULL && i < r->slot_count; i++)
+        states[r->slots[i].site] = names[r->slots[i].state];
+    for (uint32_t i = 0; states != NULL && i < c->roster.count; i++) {
+        const struct presence *p = &c->presence[i];
+        json_t *seen =
+            p->has_route ? json_integer((json_int_t)((now_ms - p->seen_ms) / 1000)) : json_null();
+        json_array_append_new(sites,
+                              json_pack("{s:s,s:b,s:s,s:o}", "name", c->roster.sites[i].site.name,
+                                        "online", coordinator_is_online(c, i, now_ms), "state",
+                                        states[i] == NULL ? "not-selected" : states[i],
+                                        "seen_seconds_ago", seen));
+    }
+    free(states);
+    return sites;
+}
+
+static json_t *describe_whom(struct coordinator *c, uint64_t now_ms)
+{
+    uint32_t *sites = calloc(c->roster.count + 1, sizeof *sites);
+    size_t count = sites == NULL ? 0 : list_waited_for(c, now_ms, sites);
+    json_t *whom = json_array();
+    for (size_t i = 0; i < count; i++)
+        json_array_append_new(whom, json_string(c->roster.sites[sites[i]].site.name));
+    free(sites);
+    return whom;
+}
+
+static json_t *seconds_left(const struct coordinator *c, uint64_t now_ms)
+{
+    const struct round *r = c->round;
+    uint64_t end_ms = r->opened_ms + c->study.plan.deadline_ms;
+    if (r->phase != ROUND_COLLECT || r->past)
+        return json_null();
+    return json_integer(end_ms > now_ms ? (json_int_t)((end_ms - now_ms + 999) / 1000) : 0);
+}
+
+static json_t *describe(struct coordinator *c, bool running)
+{
+    const struct round *r = c->round;
+    const struct rule *rule = plan_rule(&c->study.plan, r->number);
+    uint64_t now_ms = loop_time_ms(&c->loop);
+    char sentence[COORDINATOR_SENTENCE_MAX], advice[COORDINATOR_SENTENCE_MAX];
+    struct cid none = {0};
+    advise(c, advice);
+    return json_pack(
+        "{s:s,s:i,s:b,s:I,s:s,s:o,s:o,s:I,s:I,s:s,s:s,s:s,s:o,s:o,s:s,s:o,s:o,s:o,s:s}", "program",
+        "coordinator", "pid", (int)getpid(), "running", running, "updated",
+        (json_int_t)c->world->wall_s(c->world->self), "name", c->study.charter.name, "study",
+        cid_or_null(&c->folder.study_id), "plan", cid_or_null(&c->folder.plan_id), "round",
+        (json_int_t)(rule == NULL ? r->number - 1 : r->number), "rounds",
+        (json_int_t)plan_rounds(&c->study.plan), "rule", rule == NULL ? "" : rule->name, "phase",
+        round_phase_name(r->phase), "waits_for", status_sentence(c, sentence), "whom",
+        describe_whom(c, now_ms), "seconds_left", seconds_left(c, now_ms), "advice", advice,
+        "model", cid_or_null(&r->base), "head", cid_or_null(r->number > 1 ? &r->prev : &none),
+        "sites", describe_sites(c, now_ms), "failure", c->failure);
+}
+
+static void save(struct coordinator *c, bool running)
+{
+    char path[FILES_PATH_MAX];
+    json_t *object = describe(c, running);
+    char *text = object == NULL ? NULL : json_dumps(object, JSON_INDENT(1));
+    struct err err = {0};
+    if (text == NULL)
+        log_warn("status-failed", "why=\"it cannot be written as JSON\"");
+    else if (folder_path(&c->folder, "status.json", path, &err) != 0 ||
+             files_save_unsynced(c->files, path, bytes_of_text(text), &err) != 0)
+        log_warn("status-failed", "why=\"%s\"", err.text);
+    free(text);
+    json_decref(object);
+}
+
+static struct status_key key_of(const struct coordinator *c, uint64_t now_ms)
+{
+    const struct round *r = c->round;
+    uint32_t admitted;
+    struct status_key k;
+    memset(&k, 0, sizeof k); /* compared with memcmp */
+    k.round = r->number;
+    k.phase = r->phase;
+    k.selected = r->slot_count;
+    k.accepted = r->accepted;
+    k.refused = r->refused;
+    k.online = count_online(c, now_ms, &admitted);
+    k.past = r->past;
+    k.no_room = c->no_room;
+    k.repair = !cid_is_none(&c->repair);
+    return k;
+}
+
+void status_update(struct coordinator *c, bool running)
+{
+    uint64_t now_ms = loop_time_ms(&c->loop);
+    struct status_key key = key_of(c, now_ms);
+    bool changed = memcmp(&key, &c->status_key, sizeof key) != 0;
+    uint64_t gap_ms = c->roster.count <= SITES_FEW ? GAP_MS : COORDINATOR_STATUS_MS;
+    uint64_t due_ms = c->status_wrote_ms + (changed ? gap_ms : COORDINATOR_STATUS_MS);
+    char sentence[COORDINATOR_SENTENCE_MAX];
+    c->status_next_ms = due_ms;
+    if (running && c->status_wrote_ms != 0 && now_ms < due_ms)
+        return;
+    save(c, running);
+    if (running)
+        round_log_progress(&c->log, status_sentence(c, sentence));
+    c->status_key = key;
+    c->status_wrote_ms = now_ms + 1; /* never 0 */
+    c->status_next_ms = now_ms + COORDINATOR_STATUS_MS;
+}

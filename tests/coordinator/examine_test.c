@@ -1,0 +1,252 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "tests/coordinator/desk.h"
+
+#include <math.h>
+
+static struct desk d;
+
+static int setup(void **state)
+{
+    if (scratch_setup(state) != 0)
+        return -1;
+    desk_open(&d, &(struct desk_options){.sites = 3, .schedule = "fedavg 2"});
+    desk_gather(&d);
+    desk_drop_mail(&d);
+    return 0;
+}
+
+static int teardown(void **state)
+{
+    desk_close(&d);
+    return scratch_teardown(state);
+}
+
+static struct pack *open_pack(uint32_t site)
+{
+    struct pack *pack;
+    MUST(inbox_take(d.c->inbox, site, d.c->round->number, true, &pack, err));
+    return pack;
+}
+
+static void close_pack(uint32_t site)
+{
+    inbox_release(d.c->inbox, site, d.c->round->number);
+}
+
+static enum round_slot_state slot_of(uint32_t site)
+{
+    return round_find(d.c->round, site)->state;
+}
+
+static void test_an_accepted_update_gets_a_receipt_for_a_durable_frame(void **state)
+{
+    (void)state;
+    struct receipt receipt;
+    struct key_public key = key_public(d.c->folder.coordinator);
+    uint8_t hash[HASH_BYTES];
+    struct cid record = desk_answer(&d, 0, 1);
+    struct msg *m = desk_expect(&d, 0, MSG_ACCEPTED);
+    assert_true(cid_equal(&m->record, &record));
+    MUST(statement_decode_receipt(buf_bytes(&m->receipt), &d.f.study_id, &key, &receipt, err));
+    assert_true(cid_equal(&receipt.record, &record));
+    assert_int_equal(receipt.round, 1);
+    MUST(journal_find(d.c->loop.journal, receipt.sequence, hash, err));
+    assert_memory_equal(hash, receipt.hash, sizeof hash);
+}
+
+static void test_missing_blocks_are_a_list_and_change_nothing(void **state)
+{
+    (void)state;
+    struct cid never = fixture_cid(4);
+    uint64_t tail = journal_tail(d.c->loop.journal).sequence;
+    desk_ask(&d, 0, MSG_SUBMIT, 1, &never); /* nothing arrived at all */
+    struct msg *m = desk_expect(&d, 0, MSG_LIST);
+    assert_int_equal(m->cid_count, 1);
+    assert_true(cid_equal(&m->cids[0], &never));
+
+    struct pack *pack = open_pack(0); /* the record without its index */
+    struct update u = fixture_update(&d.f, 1, &d.c->round->base, 5);
+    u.delta = fixture_cid(5);
+    struct cid record = fixture_sign(&d.f, pack, 0, &u);
+    close_pack(0);
+    static const enum msg_type asks[] = {MSG_MISSING, MSG_SUBMIT};
+    for (size_t i = 0; i < 2; i++) {
+        desk_ask(&d, 0, asks[i], 1, &record);
+        m = desk_expect(&d, 0, MSG_LIST);
+        assert_int_equal(m->cid_count, 1);
+        assert_true(cid_equal(&m->cids[0], &u.delta));
+    }
+    assert_int_equal(slot_of(0), ROUND_PENDING);
+    assert_int_equal(journal_tail(d.c->loop.journal).sequence, tail);
+}
+
+static void test_nothing_missing_is_an_empty_list(void **state)
+{
+    (void)state;
+    struct cid record = desk_upload(&d, 0, 1);
+    desk_ask(&d, 0, MSG_MISSING, 1, &record);
+    assert_int_equal(desk_expect(&d, 0, MSG_LIST)->cid_count, 0);
+    assert_int_equal(slot_of(0), ROUND_PENDING);
+}
+
+/* What the door finds is study/check.h's; here, that each finding is a refusal of its own. */
+static struct cid upload_bad(int kind)
+{
+    struct pack *pack = open_pack(0);
+    struct cid base = d.c->round->base;
+    struct update u = fixture_update(&d.f, 1, &base, kind == 1 ? 0 : 5);
+    u.delta = fixture_index(&d.f, pack, kind == 0 ? NAN : 1);
+    if (kind == 2)
+        u.base = cid_of(CID_RAW, bytes_of_text("another model"));
+    if (kind == 3)
+        u.study = fixture_cid(6);
+    struct cid record = fixture_sign(&d.f, pack, kind == 4 ? 1 : 0, &u);
+    close_pack(0);
+    return record;
+}
+
+static void test_what_the_door_refuses_is_signed_stored_and_listed(void **state)
+{
+    static const char *const codes[] = {"not-finite", "bad-weight", "wrong-base", "wrong-study",
+                                        "unknown-site"};
+    for (int kind = 0; kind < 5; kind++) {
+        if (kind > 0) {
+            assert_int_equal(teardown(state), 0);
+            assert_int_equal(setup(state), 0);
+        }
+        struct key_public key = key_public(d.c->folder.coordinator);
+        struct refusal refusal;
+        struct verify_result found;
+        struct cid record = upload_bad(kind);
+        desk_ask(&d, 0, MSG_SUBMIT, 1, &record);
+        struct msg *m = desk_expect(&d, 0, MSG_REFUSED);
+        assert_string_equal(m->code, codes[kind]);
+        assert_non_null(strstr(m->text, "hospital-a"));
+        MUST(refusal_decode(buf_bytes(&m->refusal), &d.f.study_id, &key, &refusal, err));
+        assert_true(cid_equal(&refusal.site, &d.f.sites[0].site.cid));
+        assert_true(cid_equal(&refusal.record, &record));
+        assert_int_equal(slot_of(0), ROUND_REFUSED);
+        assert_true(store_has(d.c->store, &refusal.cid));
+
+        desk_ask(&d, 0, MSG_SUBMIT, 1, &record); /* again: the same refusal */
+        m = desk_expect(&d, 0, MSG_REFUSED);
+        assert_string_equal(m->code, codes[kind]);
+        desk_answer(&d, 0, 2); /* another record: too late for that */
+        assert_string_equal(desk_expect(&d, 0, MSG_REFUSED)->code, "decided");
+
+        desk_answer(&d, 1, 1); /* the round goes on with the others */
+        desk_answer(&d, 2, 1);
+        assert_int_equal(d.c->round->number, 2);
+        MUST(desk_verify(&d, &found, err));
+    }
+}
+
+static void test_another_record_after_an_accepted_one_is_equivocation(void **state)
+{
+    (void)state;
+    struct cid first = desk_answer(&d, 0, 1);
+    desk_expect(&d, 0, MSG_ACCEPTED);
+    desk_answer(&d, 0, 2);
+    struct msg *m = desk_expect(&d, 0, MSG_REFUSED);
+    assert_string_equal(m->code, "equivocation");
+    assert_true(m->refusal.size > 0);
+    assert_true(cid_equal(&round_find(d.c->round, 0)->record, &first));
+    desk_ask(&d, 0, MSG_SUBMIT, 1, &first);
+    desk_expect(&d, 0, MSG_ACCEPTED);
+}
+
+static void test_a_spoiled_transfer_is_refused_by_its_name(void **state)
+{
+    (void)state;
+    static const enum refusal_code codes[] = {REFUSAL_BAD_BLOCK, REFUSAL_OVER_QUOTA};
+    for (uint32_t site = 0; site < 2; site++) {
+        struct cid never = fixture_cid(4);
+        open_pack(site);
+        inbox_spoil(d.c->inbox, site, 1, codes[site]);
+        close_pack(site);
+        desk_ask(&d, site, MSG_SUBMIT, 1, &never);
+        assert_string_equal(desk_expect(&d, site, MSG_REFUSED)->code, refusal_name(codes[site]));
+        assert_int_equal(slot_of(site), ROUND_REFUSED);
+    }
+}
+
+static void test_a_record_of_a_closed_round_takes_no_slot_of_this_one(void **state)
+{
+    (void)state;
+    struct cid old = desk_answer(&d, 0, 1);
+    desk_answer(&d, 1, 2);
+    desk_answer(&d, 2, 3);
+    assert_int_equal(d.c->round->number, 2);
+    desk_drop_mail(&d);
+    struct pack *pack = open_pack(0); /* the very same bytes, sent as an answer to round 2 */
+    struct cid base = d.c->study.plan.model;
+    struct cid again = fixture_delta(&d.f, pack, 0, 1, &base, 1, 10);
+    close_pack(0);
+    assert_true(cid_equal(&again, &old));
+    desk_ask(&d, 0, MSG_SUBMIT, 2, &old);
+    struct msg *m = desk_expect(&d, 0, MSG_ACCEPTED); /* as it was, in its own round */
+    assert_int_equal(m->round, 1);
+    assert_int_equal(slot_of(0), ROUND_PENDING);
+}
+
+static void test_a_record_of_a_round_to_come_is_refused_and_takes_no_slot(void **state)
+{
+    (void)state;
+    struct pack *pack = open_pack(0);
+    struct cid record = fixture_delta(&d.f, pack, 0, 2, &d.c->round->base, 1, 10);
+    close_pack(0);
+    desk_ask(&d, 0, MSG_SUBMIT, 1, &record);
+    struct msg *m = desk_expect(&d, 0, MSG_REFUSED);
+    assert_string_equal(m->code, "wrong-round");
+    assert_true(m->refusal.size > 0);
+    assert_int_equal(slot_of(0), ROUND_PENDING);
+    desk_answer(&d, 0, 1);
+    desk_expect(&d, 0, MSG_ACCEPTED);
+}
+
+static void test_one_check_of_a_site_at_a_time(void **state)
+{
+    (void)state;
+    struct cid record = desk_upload(&d, 0, 1);
+    d.hold_jobs = true;
+    desk_ask(&d, 0, MSG_SUBMIT, 1, &record);
+    desk_ask(&d, 0, MSG_SUBMIT, 1, &record);
+    desk_ask(&d, 0, MSG_MISSING, 1, &record);
+    assert_int_equal(d.c->jobs_out, 1);
+    d.hold_jobs = false;
+    desk_run(&d);
+    desk_expect(&d, 0, MSG_ACCEPTED);
+    desk_expect_nothing(&d, 0);
+}
+
+static void test_a_site_that_was_not_selected_is_told_so(void **state)
+{
+    (void)state;
+    struct cid record = fixture_cid(4);
+    desk_admit(&d);
+    desk_pass(&d, COORDINATOR_ROSTER_MS + 1);
+    desk_greet(&d, 3);
+    desk_ask(&d, 3, MSG_SUBMIT, 1, &record);
+    assert_string_equal(desk_expect(&d, 3, MSG_REFUSED)->code, "not-selected");
+    desk_ask(&d, 3, MSG_MISSING, 1, &record);
+    assert_string_equal(desk_expect(&d, 3, MSG_REFUSED)->code, "not-selected");
+}
+
+#define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        TEST(test_an_accepted_update_gets_a_receipt_for_a_durable_frame),
+        TEST(test_missing_blocks_are_a_list_and_change_nothing),
+        TEST(test_nothing_missing_is_an_empty_list),
+        TEST(test_what_the_door_refuses_is_signed_stored_and_listed),
+        TEST(test_another_record_after_an_accepted_one_is_equivocation),
+        TEST(test_a_spoiled_transfer_is_refused_by_its_name),
+        TEST(test_a_record_of_a_closed_round_takes_no_slot_of_this_one),
+        TEST(test_a_record_of_a_round_to_come_is_refused_and_takes_no_slot),
+        TEST(test_one_check_of_a_site_at_a_time),
+        TEST(test_a_site_that_was_not_selected_is_told_so),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}

@@ -1,0 +1,268 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * colmeia-worker -- a site's side of a study: its folder, its string, its work.
+ */
+#include <getopt.h>
+#include <jansson.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+#include "base/cert.h"
+#include "model/gemm.h"
+#include "transport/world_real.h"
+#include "worker/folder.h"
+#include "worker/worker.h"
+
+#define EXIT_NO          1
+#define EXIT_USAGE       2
+#define EXIT_ENVIRONMENT 3
+#define STALL_SECONDS    30  /* a transfer that moves nothing for so long is begun again */
+#define GIVE_UP_SECONDS  120 /* without any progress; then the task's retry begins it again */
+
+struct command {
+    const char *name;
+    int (*run)(int argc, char **argv); /* argv[0] is the command */
+    const char *arguments, *does;
+};
+
+static const char program[] = "colmeia-worker";
+
+/* --- what a person reads --- */
+
+static int fail(int rc, const struct err *err)
+{
+    fprintf(stderr, "%s: %s\n", program, err->text);
+    return rc == ERR_EXISTS ? EXIT_NO : err_exit(rc);
+}
+
+static int misused(const char *command, const char *why)
+{
+    fprintf(stderr, "%s: %s: %s; see `%s %s --help`\n", program, command, why, program, command);
+    return EXIT_USAGE;
+}
+
+static int print_json(const char *dir, const char *string, struct err *err)
+{
+    char id[CID_TEXT_MAX], study[CID_TEXT_MAX], plan[CID_TEXT_MAX];
+    struct folder f;
+    int rc = folder_open(dir, &f, err);
+    if (rc != 0)
+        return rc;
+    json_t *object =
+        json_pack("{s:s,s:s,s:s,s:s,s:s}", "name", f.site.name, "id", cid_format(&f.site.cid, id),
+                  "study", cid_format(&f.invitation.study, study), "plan",
+                  cid_format(&f.policy.plan, plan), "site", string);
+    json_dumpf(object, stdout, JSON_COMPACT);
+    putchar('\n');
+    json_decref(object);
+    folder_close(&f);
+    return 0;
+}
+
+static int print_site(const char *dir, struct buf *string, bool json, struct err *err)
+{
+    if (json)
+        return print_json(dir, buf_text(string), err);
+    puts(buf_text(string));
+    return 0;
+}
+
+/* --- init --- */
+
+static const char init_help[] =
+    "usage: colmeia-worker init DIR --name NAME --study INVITATION [--data FILE] [--json]\n"
+    "\n"
+    "Makes this site's folder for one study: its keys, and a configuration that approves exactly\n"
+    "the plan which the invitation names. Prints the site's string, by which the coordinator's\n"
+    "people admit it.\n"
+    "\n"
+    "  --name NAME         the site's name in the study: 1 to 64 of a-z 0-9 - _ .\n"
+    "  --study INVITATION  what `colmeia-coordinator init` printed\n"
+    "  --data FILE         the table that the trainer reads (CSV); it never leaves this machine.\n"
+    "                      May be left out for the trainers `null` and `constant`\n"
+    "  --json              print {name, id, study, plan, site}\n";
+
+static int init(int argc, char **argv)
+{
+    static const struct option options[] = {
+        {"name", required_argument, NULL, 'n'},  {"data", required_argument, NULL, 'd'},
+        {"study", required_argument, NULL, 's'}, {"json", no_argument, NULL, 'j'},
+        {"help", no_argument, NULL, 'h'},        {NULL, 0, NULL, 0}};
+    const char *name = NULL, *data = NULL, *study = NULL;
+    bool json = false;
+    struct err err = {0};
+    for (int o; (o = getopt_long(argc, argv, "h", options, NULL)) != -1;) {
+        if (o == 'n')
+            name = optarg;
+        else if (o == 'd')
+            data = optarg;
+        else if (o == 's')
+            study = optarg;
+        else if (o == 'j')
+            json = true;
+        else
+            return o == 'h' ? (fputs(init_help, stdout), 0) : misused("init", "unknown option");
+    }
+    if (optind + 1 != argc)
+        return misused("init", "give one folder");
+    if (name == NULL || study == NULL)
+        return misused("init", "--name NAME and --study INVITATION are needed");
+    const char *dir = argv[optind];
+    struct buf string = buf_new(SITE_STRING_MAX);
+    int rc = folder_init(dir, name, data, study, &string, &err);
+    if (rc == 0)
+        rc = print_site(dir, &string, json, &err);
+    buf_fini(&string);
+    if (rc != 0)
+        return fail(rc, &err);
+    fprintf(
+        stderr,
+        "This site's folder is %s; its config.toml approves the invitation's plan and no other.\n"
+        "Give the string above to the coordinator's people, and start the worker with\n"
+        "    %s run %s\n",
+        dir, program, dir);
+    return 0;
+}
+
+/* --- site --- */
+
+static const char site_help[] = "usage: colmeia-worker site DIR [--json]\n"
+                                "\n"
+                                "Prints the site's string once more.\n"
+                                "\n"
+                                "  --json  as init's\n";
+
+static int site(int argc, char **argv)
+{
+    static const struct option options[] = {
+        {"json", no_argument, NULL, 'j'}, {"help", no_argument, NULL, 'h'}, {NULL, 0, NULL, 0}};
+    bool json = false;
+    struct err err = {0};
+    for (int o; (o = getopt_long(argc, argv, "h", options, NULL)) != -1;) {
+        if (o == 'j')
+            json = true;
+        else
+            return o == 'h' ? (fputs(site_help, stdout), 0) : misused("site", "unknown option");
+    }
+    if (optind + 1 != argc)
+        return misused("site", "give one folder");
+    struct buf string = buf_new(SITE_STRING_MAX);
+    int rc = folder_site_string(argv[optind], &string, &err);
+    if (rc == 0)
+        rc = print_site(argv[optind], &string, json, &err);
+    buf_fini(&string);
+    return rc == 0 ? 0 : fail(rc, &err);
+}
+
+/* --- run --- */
+
+static const char run_help[] =
+    "usage: colmeia-worker run DIR\n"
+    "\n"
+    "Takes part in the study until it is finished. SIGINT and SIGTERM end it in order; started\n"
+    "again, it goes on where it was. A worker that is not admitted yet says so and goes on "
+    "trying.\n";
+
+/* The coordinator as the invitation describes it. */
+static int open_world(const struct folder *f, struct world_real **out, struct err *err)
+{
+    char pin[64];
+    cert_format_pin(f->invitation.pin, pin);
+    const struct world_real_worker config = {.bus = {.control = f->invitation.control,
+                                                     .hints = f->invitation.hints,
+                                                     .server = f->invitation.curve,
+                                                     .curve = f->curve},
+                                             .url_count = f->invitation.url_count,
+                                             .urls = f->invitation.urls,
+                                             .pin = pin,
+                                             .stall_seconds = STALL_SECONDS,
+                                             .give_up_seconds = GIVE_UP_SECONDS};
+    return world_real_worker(&config, out, err);
+}
+
+static int work(struct worker *w, struct folder *f, struct err *err)
+{
+    struct world_real *world = NULL;
+    int rc = open_world(f, &world, err);
+    if (rc == 0) {
+        rc = worker_open(w, f, world_real_table(world), err);
+        if (rc == 0) {
+            act_say(w, NULL, "site %s is at work in %s", f->site.name, f->dir);
+            rc = worker_run(w, err);
+        }
+        worker_close(w);
+    }
+    world_real_close(world);
+    return rc;
+}
+
+static int run(int argc, char **argv)
+{
+    static const struct option options[] = {{"help", no_argument, NULL, 'h'}, {NULL, 0, NULL, 0}};
+    struct folder folder;
+    struct err err = {0};
+    for (int o; (o = getopt_long(argc, argv, "h", options, NULL)) != -1;)
+        return o == 'h' ? (fputs(run_help, stdout), 0) : misused("run", "unknown option");
+    if (optind + 1 != argc)
+        return misused("run", "give one folder");
+    int rc = folder_open(argv[optind], &folder, &err);
+    if (rc != 0)
+        return fail(rc, &err);
+    struct worker *w = calloc(1, sizeof *w);
+    if (w == NULL) {
+        folder_close(&folder);
+        return EXIT_ENVIRONMENT;
+    }
+    gemm_setup();
+    rc = work(w, &folder, &err);
+    int code = rc != 0 ? fail(rc, &err) : w->exit_code;
+    free(w);
+    folder_close(&folder);
+    return code;
+}
+
+/* --- the table --- */
+
+static const struct command commands[] = {
+    {"init", init, "DIR --name NAME --study INVITATION",
+     "make this site's folder, print its string"},
+    {"run", run, "DIR", "take part until the study is finished"},
+    {"site", site, "DIR", "print the site's string once more"},
+};
+
+static void print_help(FILE *to)
+{
+    fprintf(to, "usage: %s COMMAND ...\n\n", program);
+    for (size_t i = 0; i < sizeof commands / sizeof commands[0]; i++)
+        fprintf(to, "  %-5s %-34s  %s\n", commands[i].name, commands[i].arguments,
+                commands[i].does);
+    fprintf(
+        to,
+        "\n`%s COMMAND --help` says more; --version prints the version.\n"
+        "Exit: 0 done, 1 the answer is no, 2 usage or configuration, 3 the environment failed.\n",
+        program);
+}
+
+int main(int argc, char **argv)
+{
+    struct err err = {0};
+    const char *name = argc > 1 ? argv[1] : "";
+    if (strcmp(name, "--version") == 0) {
+        printf("%s %s\n", program, VERSION);
+        return 0;
+    }
+    if (strcmp(name, "--help") == 0 || strcmp(name, "-h") == 0) {
+        print_help(stdout);
+        return 0;
+    }
+    int rc = key_setup(&err);
+    if (rc != 0)
+        return fail(rc, &err);
+    for (size_t i = 0; i < sizeof commands / sizeof commands[0]; i++)
+        if (strcmp(name, commands[i].name) == 0)
+            return commands[i].run(argc - 1, argv + 1);
+    if (name[0] != '\0')
+        fprintf(stderr, "%s: there is no command \"%s\"\n", program, name);
+    print_help(stderr);
+    return EXIT_USAGE;
+}

@@ -1,0 +1,73 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * trainer -- what turns a base model and a site's data into an answer, in a table by name.
+ *
+ * A trainer gets the base's file to read and the path of a file to write, and is told what the rule
+ * asks: a new model (RULE_DELTA), the rule's own values (RULE_VALUES) or metrics alone. It runs in
+ * a job's thread, changes nothing but that file, and is deterministic given seed, data and base. It
+ * never touches the network. The plan names it:
+ *
+ *     native     trains the plan's architecture on the site's table of numbers
+ *     null       a test trainer, needs no data: adds (site + 1) * round / 1024 to every element
+ *     constant   a test trainer, needs no data: adds (site + 1) / 1024 to every element
+ *
+ * Both test trainers work for any layout whose averaged tensors are F32 or F64 (other tensors are
+ * copied), stream in pieces of 1 MiB, and weigh every site 1.
+ */
+#ifndef COLMEIA_WORKER_TRAINER_H
+#define COLMEIA_WORKER_TRAINER_H
+
+#include <stdatomic.h>
+
+#include "base/files.h"
+#include "study/plan.h"
+#include "study/update.h"
+
+struct trainer_task {
+    const struct files *files;
+    const struct plan *plan;
+    const struct layout *layout;
+    enum rule_answer asks;
+    uint64_t round;
+    uint32_t site;       /* roster index */
+    const char *data;    /* the site's data file; "" if it named none */
+    const char *base;    /* path of the base model's file: read only */
+    uint64_t data_start; /* where its data section begins; what is before it is copied */
+    const char *output;  /* RULE_DELTA: where the new model is written; made anew */
+    uint8_t seed[HASH_BYTES];
+    const atomic_bool *cancel; /* set: the result is of no use any more */
+};
+
+struct trainer_result {
+    uint64_t examples;
+    size_t metric_count; /* an evaluation of the base on the site's data */
+    struct update_metric metrics[UPDATE_METRICS_MAX];
+    struct buf values; /* RULE_VALUES; trainer_run makes it, the caller fini */
+};
+
+struct trainer {
+    const char *name;
+    /* ERR_USAGE: a person at the site must do something about it (data file, plan). ERR_TIMEOUT:
+     * cancelled. */
+    int (*run)(const struct trainer_task *task, struct trainer_result *out, struct err *err);
+};
+
+/* ERR_UNSUPPORTED if there is none of that name. */
+int trainer_find(const char *name, const struct trainer **out, struct err *err) MUST_USE;
+/* The i-th of the table, NULL past the end; for help texts. */
+const struct trainer *trainer_at(size_t i);
+
+/* Runs the trainer that the plan names; the output file is removed if it fails. */
+int trainer_run(const struct trainer_task *task, struct trainer_result *out,
+                struct err *err) MUST_USE;
+void trainer_result_fini(struct trainer_result *r);
+
+/* What an update says of the trainer: SHA-256 of "colmeia-native-1 NAME". */
+void trainer_digest(const char *name, uint8_t out[HASH_BYTES]);
+
+/* For trainers. Adds a metric; NAN is allowed. */
+void trainer_add_metric(struct trainer_result *r, const char *name, double value);
+/* Makes the output file and copies the base's header into it; the caller closes `out`. */
+int trainer_begin_output(const struct trainer_task *task, int *out, struct err *err) MUST_USE;
+
+#endif

@@ -1,0 +1,159 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * worker -- the running worker: what stands between the pure task and the world.
+ *
+ * One thread owns everything here but the work in hand, which belongs to a job's thread while it
+ * runs, and the lineage, which only jobs touch. One job runs at a time. intake.c turns messages and
+ * finished jobs into events, act.c performs effects, work.c is what runs in threads, status.c what
+ * people are told while they wait.
+ */
+#ifndef COLMEIA_WORKER_WORKER_H
+#define COLMEIA_WORKER_WORKER_H
+
+#include "base/loop.h"
+#include "study/event_log.h"
+#include "worker/folder.h"
+#include "worker/lineage.h"
+#include "worker/task.h"
+#include "worker/trainer.h"
+
+#define WORKER_RETRY_MS     1000  /* a request is repeated after this, then ... */
+#define WORKER_RETRY_MAX_MS 15000 /* ... ever later, up to this: below what counts as offline */
+#define WORKER_GREET_MS     250   /* hellos that answer greetings keep this distance */
+#define WORKER_TICK_MS      1000
+#define WORKER_FAREWELL_MS  1000 /* after the end: how long the last hello waits for its answer */
+#define WORKER_ROOM         4    /* models that must fit on the disk before a task is begun */
+#define WORKER_SENTENCE_MAX 1024
+
+enum work_kind {
+    WORK_FETCH,  /* records, their checks, the base model */
+    WORK_TRAIN,  /* trainer and seal */
+    WORK_UPLOAD, /* the blocks that the coordinator misses */
+    WORK_FINAL   /* the finished study's record and model */
+};
+
+/* The one job: what it needs is copied in, what it found is read out by work_finish. */
+struct work {
+    struct job job;
+    struct worker *worker; /* of it only what does not change while a job runs */
+    enum work_kind kind;
+    struct task_order order;
+    struct cid record; /* upload */
+    struct cid *cids;  /* upload: what to send; owned */
+    size_t cid_count;
+    bool more; /* upload: the list was as long as a list can be */
+    struct lineage_walk walk;
+    char data[FOLDER_DATA_MAX];
+    atomic_bool cancel;
+    /* results */
+    int rc;
+    struct err err;
+    enum task_verdict verdict;
+    bool base_lost;
+    bool omitted; /* a round record lacks an update that was acknowledged */
+    struct cid sealed;
+    struct cid model; /* final */
+    uint64_t rounds;  /* of the plan; 0: not known yet */
+    uint64_t bytes;   /* moved, or sealed */
+    uint64_t ms;      /* it took; of train, the trainer alone */
+    double loss, accuracy;
+};
+
+/* The conversation with the coordinator's present process: never journalled. */
+struct session {
+    bool connected; /* a CURVE connection stands */
+    bool welcomed;
+    unsigned refusals;    /* in a row: the first may come of a coordinator that is just starting */
+    bool told_unadmitted; /* said already */
+    uint8_t boot[MSG_BOOT_BYTES];
+    uint32_t site;
+    char token[128];
+    uint64_t renew_ms; /* when to say hello for a new token */
+    uint64_t greeted_ms;
+    uint64_t sequence; /* of messages sent */
+};
+
+/* How the coordinator answered the update, for the log once that is durable. */
+struct answer {
+    struct task_order order; /* what was answered */
+    enum refusal_code code;  /* of a refusal, and its sentence */
+    char sentence[256];
+};
+
+struct worker {
+    struct folder *folder;
+    const struct world *world;
+    struct store *store;
+    struct lineage lineage;
+    struct task task;
+    struct loop loop;
+    struct task_event event; /* the loop's scratch */
+    struct task_effects effects;
+    struct event_log log;
+    struct session session;
+    struct answer answer;
+    struct world_message message; /* scratch of intake */
+    struct buf out;               /* scratch of sending */
+    struct cid *listed;           /* the newest List; owned */
+    size_t listed_count;
+    struct work work;
+    bool working;
+    bool nudged;   /* a retry is due at once */
+    bool finished; /* the study is, and its model is here */
+    bool stop;
+    struct task_head final; /* what Done says; none before */
+    uint64_t retry_ms, backoff_ms;
+    uint64_t hold_ms; /* no job starts before: the last one failed */
+    uint64_t tick_ms;
+    uint64_t rounds; /* of the plan; 0: not known yet */
+    struct cid final_model;
+    /* What was said already, so that it is said once. */
+    struct cid said_plan;
+    uint64_t said_round;
+    enum task_verdict said_verdict;
+    char trouble[WORKER_SENTENCE_MAX]; /* why there is no progress; "" */
+    char advice[WORKER_SENTENCE_MAX];  /* what a person could do; "" */
+    char waits_for[MSG_TEXT_MAX];      /* the coordinator's word, while idle */
+    int exit_code;
+};
+
+/* Opens everything in the folder (which stays the caller's, as the world does) and replays the
+ * journal. `w` is zeroed memory. ERR_DENIED if another worker has the folder open. */
+int worker_open(struct worker *w, struct folder *folder, const struct world *world,
+                struct err *err) MUST_USE;
+/* Works until the study is finished or a signal comes (0), or it must stop (`err` says why). */
+int worker_run(struct worker *w, struct err *err) MUST_USE;
+/* Ends the job in hand, then closes everything; harmless on what was never opened. */
+void worker_close(struct worker *w);
+
+/* The next retry is due soon again: something moved. */
+void worker_hurry(struct worker *w, uint64_t time_ms);
+/* One step further back, with jitter. */
+void worker_back_off(struct worker *w, uint64_t time_ms);
+/* Why there is no progress; logged when it is not what was said last. `advice` may be "". */
+void worker_trouble(struct worker *w, const char *event, const char *sentence, const char *advice);
+
+/* intake.c: the next event for the loop. */
+bool intake_next(void *self, uint64_t time_ms, void *event);
+
+/* act.c: performs the collected effects. */
+int act_perform(void *self, struct err *err) MUST_USE;
+void act_hello(struct worker *w);
+/* One line on stdout for the person watching: "round 3 of 22 (fedavg): ...". */
+void act_say(const struct worker *w, const struct task_order *o, const char *format, ...)
+    PRINTF_LIKE(3, 4);
+/* Says and logs, once, that a task is not done here. `plan`: the one it asks for, of OTHER_PLAN;
+ * else NULL. `detail` may be "". */
+void act_refuse(struct worker *w, uint64_t round, enum task_verdict verdict, const struct cid *plan,
+                const char *detail);
+
+/* work.c: starts a job of this kind for the present task, unless one runs already. */
+void work_start(struct worker *w, enum work_kind kind);
+void work_cancel(struct worker *w);
+/* Takes a finished job back; true if `e` was filled. */
+bool work_finish(struct worker *w, struct job *job, uint64_t time_ms, struct task_event *e);
+
+/* status.c: DIR/status.json. */
+void status_write(struct worker *w, bool running);
+
+#endif

@@ -1,0 +1,50 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * options -- a subcommand's options as one table: what getopt_long is told and what --help prints.
+ */
+#ifndef COLMEIA_CLI_OPTIONS_H
+#define COLMEIA_CLI_OPTIONS_H
+
+#include "base/cid.h"
+#include "base/files.h"
+
+#define OPTIONS_ROWS_MAX 16
+#define OPTIONS_LIST_MAX 1024 /* times a repeatable option may be given */
+
+struct options_list {
+    size_t count;
+    const char *items[OPTIONS_LIST_MAX];
+};
+
+/* One option. Exactly one target is not NULL; it is untouched if the option is not given. */
+struct options_row {
+    const char *name;     /* long name */
+    char letter;          /* short one, 0: none */
+    const char *argument; /* what stands for it in the help; NULL: a flag */
+    const char *help;
+    bool *flag;
+    const char **text; /* points into argv */
+    uint64_t *number;
+    uint64_t most; /* of a number */
+    struct cid *cid;
+    struct options_list *list;
+};
+
+struct options {
+    const char *command;  /* "colmeia get" */
+    const char *operands; /* for the help: "CID" */
+    const char *about;    /* for the help: a paragraph */
+    const struct options_row *rows;
+    size_t row_count;
+    size_t least, most; /* operands */
+    size_t count;       /* filled: operands given ... */
+    char **given;       /* ... and which, in argv */
+};
+
+/* True: go on. False: help was printed (*status 0) or what is wrong was said (*status 2). */
+bool options_parse(struct options *o, int argc, char **argv, int *status);
+
+/* The store that a person means by DIR: a study's folder has it in shared/. */
+int options_store(const char *dir, char out[FILES_PATH_MAX], struct err *err) MUST_USE;
+
+#endif

@@ -7,6 +7,10 @@
 
 #include "base/cbor.h"
 
+/* A variance below this share of the mean square is what cancellation leaves of a constant column
+ * (docs/decisions/0002). */
+#define NOISE 0x1p-44
+
 int moments_new(size_t features, struct moments *out, struct err *err)
 {
     if (features == 0 || features > MOMENTS_FEATURES_MAX)
@@ -124,9 +128,10 @@ bool moments_finish(const struct moments *total, float *mean, float *deviation)
     double count = (double)total->count;
     for (size_t i = 0; i < total->features; i++) {
         double center = total->sum[i] / count;
-        double variance = total->squares[i] / count - center * center;
+        double square = total->squares[i] / count;
+        double variance = square - center * center;
         mean[i] = (float)center;
-        deviation[i] = (float)sqrt(variance < 0 ? 0 : variance);
+        deviation[i] = (float)sqrt(variance < square * NOISE ? 0 : variance);
         if (deviation[i] == 0)
             deviation[i] = 1;
         finite &= isfinite(mean[i]) && isfinite(deviation[i]);

@@ -1,9 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * moments -- the rule that gives a study its input scaling: every site's count, sums and sums of
- * squares, added in roster order in f64; mean = sum / count, deviation = sqrt(max(0, squares /
- * count - mean^2)), 1 where that is 0; each rounded once to f32 into the fixed tensors input.mean
- * and input.deviation.
+ * squares, added in roster order in f64; mean = sum / count, deviation = sqrt(squares / count -
+ * mean^2), 1 where that is 0, negative or no more than rounding leaves of a constant column
+ * (docs/decisions/0002); each rounded once to f32 into the fixed tensors input.mean and
+ * input.deviation.
  */
 #ifndef COLMEIA_AGGREGATE_MOMENTS_H
 #define COLMEIA_AGGREGATE_MOMENTS_H

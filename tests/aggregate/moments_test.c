@@ -176,6 +176,40 @@ static void test_a_deviation_that_cannot_divide_is_one(void **state)
     }
 }
 
+static void test_rounding_makes_no_deviation_of_a_constant_column(void **state)
+{
+    (void)state;
+    static const double constants[] = {0.1, 1e5 / 3, -7.7e-9};
+    for (size_t c = 0; c < sizeof constants / sizeof constants[0]; c++) {
+        struct moments m = make(0, 0, 0);
+        float mean, deviation;
+        for (; m.count < 100000; m.count++) {
+            m.sum[0] += constants[c];
+            m.squares[0] += constants[c] * constants[c];
+        }
+        assert_true(m.squares[0] / 1e5 !=
+                    m.sum[0] / 1e5 * (m.sum[0] / 1e5)); /* or it proves nothing */
+        assert_true(moments_finish(&m, &mean, &deviation));
+        assert_true(deviation == 1);
+        moments_fini(&m);
+    }
+}
+
+static void test_a_small_deviation_beside_a_large_mean_is_kept(void **state)
+{
+    (void)state;
+    struct moments m = make(1000, 0, 0);
+    float mean, deviation;
+    for (int i = 0; i < 1000; i++) {
+        double x = 1e5 + (i % 2 == 0 ? 0.5 : -0.5);
+        m.sum[0] += x;
+        m.squares[0] += x * x;
+    }
+    assert_true(moments_finish(&m, &mean, &deviation));
+    assert_true(deviation > 0.499f && deviation < 0.501f);
+    moments_fini(&m);
+}
+
 static void test_a_result_that_is_not_finite_is_told(void **state)
 {
     (void)state;
@@ -218,6 +252,8 @@ int main(void)
         cmocka_unit_test(test_more_features_than_the_limit_are_refused),
         cmocka_unit_test(test_mean_and_deviation_are_those_of_all_values_together),
         cmocka_unit_test(test_a_deviation_that_cannot_divide_is_one),
+        cmocka_unit_test(test_rounding_makes_no_deviation_of_a_constant_column),
+        cmocka_unit_test(test_a_small_deviation_beside_a_large_mean_is_kept),
         cmocka_unit_test(test_a_result_that_is_not_finite_is_told),
         cmocka_unit_test(test_the_order_of_sites_is_the_order_of_the_sum),
     };

@@ -195,7 +195,7 @@ static int seal_shard(struct sealing *x, size_t i, struct buffers *b, struct err
         return 0;
     struct bytes delta = bytes_of(b->delta, shard->bytes);
     x->index.shards[i] = cid_of(CID_RAW, delta);
-    return pack_put(x->seal->pack, &x->index.shards[i], delta, err);
+    return pack_put_verified(x->seal->pack, &x->index.shards[i], delta, err);
 }
 
 static int seal_shards(void *self, size_t part, struct err *err)

@@ -265,7 +265,7 @@ static int store_block(void *self, const struct cid *cid, struct bytes data, str
     if (!pack_has(v->pack, cid) && (used > v->bytes_max || need > v->bytes_max - used))
         return err_set(err, ERR_LIMIT, "the quota of %llu bytes is spent",
                        (unsigned long long)v->bytes_max);
-    int rc = pack_put(v->pack, cid, data, err);
+    int rc = pack_put_verified(v->pack, cid, data, err); /* by the section reader */
     if (rc != 0)
         return rc;
     v->block_count++;

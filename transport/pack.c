@@ -242,15 +242,19 @@ static int append(struct pack *p, const struct cid *cid, struct bytes block, str
 
 int pack_put(struct pack *p, const struct cid *cid, struct bytes block, struct err *err)
 {
+    int rc = cid_verify(cid, block, err);
+    return rc != 0 ? rc : pack_put_verified(p, cid, block, err);
+}
+
+int pack_put_verified(struct pack *p, const struct cid *cid, struct bytes block, struct err *err)
+{
     if (!p->write)
         return err_set(err, ERR_DENIED, "pack %s is open for reading only", p->path);
     if (block.size > PACK_BLOCK_BYTES_MAX)
         return err_set(err, ERR_LIMIT, "a block of %zu bytes", block.size);
     if (cid_digest(cid) == NULL)
         return err_set(err, ERR_UNSUPPORTED, "a pack holds blocks with sha2-256 CIDs only");
-    int rc = cid_verify(cid, block, err);
-    if (rc != 0)
-        return rc;
+    int rc = 0;
     pthread_mutex_lock(&p->mutex);
     struct digest_place place;
     if (p->broken)

@@ -34,6 +34,9 @@ int pack_get_into(struct pack *p, const struct cid *cid, void *data, size_t size
 /* Appends a block that hashes to `cid` (checked); present already: nothing is written. Starts
  * writeback every 16 MiB. */
 int pack_put(struct pack *p, const struct cid *cid, struct bytes block, struct err *err) MUST_USE;
+/* The same for a block that the caller itself has just hashed: `cid` is believed. */
+int pack_put_verified(struct pack *p, const struct cid *cid, struct bytes block,
+                      struct err *err) MUST_USE;
 /* Makes everything appended so far durable, file and folder; at once if nothing was appended since
  * the last. */
 int pack_sync(struct pack *p, struct err *err) MUST_USE;

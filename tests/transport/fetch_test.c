@@ -445,6 +445,21 @@ static void test_a_source_that_is_gone_leaves_the_work_to_the_others(void **stat
     close_bench(b);
 }
 
+static void test_requests_that_break_off_together_are_one_failure(void **state)
+{
+    (void)state;
+    struct bench *b = open_bench();
+    struct err err = {0};
+    add_source(b, "https", hive_port(b->hive));
+    /* The root is here, so that six leaves are asked for at once; then the source goes. */
+    assert_int_equal(fetch_block(&b->fetch, b->store, &b->root, NULL, NULL), 0);
+    hive_stop(b->hive);
+    b->fetch.give_up_seconds = 1;
+    assert_int_equal(fetch_it(b, &err), ERR_NET);
+    assert_in_range(b->fetch.health[0].failures, 1, FETCH_WINDOW - 1);
+    close_bench(b);
+}
+
 static void test_two_megabits_a_second_are_enough(void **state)
 {
     (void)state;
@@ -511,6 +526,7 @@ int main(void)
         WITH_FOLDER(test_an_interrupted_model_goes_on_from_its_part),
         WITH_FOLDER(test_leaves_of_another_model_here_are_not_fetched),
         WITH_FOLDER(test_a_source_that_is_gone_leaves_the_work_to_the_others),
+        WITH_FOLDER(test_requests_that_break_off_together_are_one_failure),
         WITH_FOLDER(test_two_megabits_a_second_are_enough),
         WITH_FOLDER(test_cancelling_keeps_what_came),
     };

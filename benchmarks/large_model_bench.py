@@ -47,7 +47,7 @@ def main():
             received = sum(a["bytes"] for a in accepted if a["round"] == n)
             assert received >= SITES * (MIB << 20), "nothing is saved by deduplication"
             line = rounds[n - 1]
-            site = {e: next((x["seconds"] for x in study.events("site-1", e) if x["round"] == n), float("nan")) for e in ("fetched", "trained", "sealed", "uploaded")}
+            site = {e: next((x.get("seconds", float("nan")) for x in study.events("site-1", e) if x["round"] == n), float("nan")) for e in ("fetched", "trained", "sealed", "uploaded")}
             print(f"round {n} ({'cold' if n == 1 else 'warm'}): {line['seconds']:.1f} s; at a site: fetch {site['fetched']:.1f}, train {site['trained']:.1f}, "
                   f"seal {site['sealed']:.1f}, upload {site['uploaded']:.1f}; collect {line['seconds_collect']:.1f}, combine {line['seconds_combine']:.1f} s")
         peak = used.ru_maxrss / 1024

@@ -45,13 +45,21 @@ void event_log_close(struct event_log *l)
     l->file = NULL;
 }
 
+/* Wall clock, to the millisecond. */
+static double now_s(void)
+{
+    struct timespec t;
+    clock_gettime(CLOCK_REALTIME, &t);
+    return (double)t.tv_sec + (double)(t.tv_nsec / 1000000) / 1000;
+}
+
 /* One line is one write. What cannot be written is lost: no decision reads this file. */
 void event_log_put_object(struct event_log *l, const char *event, json_t *object)
 {
-    json_t *line = json_pack("{s:s,s:I}", "event", event, "time", (json_int_t)time(NULL));
+    json_t *line = json_pack("{s:s,s:o}", "event", event, "time", json_real(now_s()));
     if (line != NULL && object != NULL)
         (void)json_object_update(line, object);
-    char *text = json_dumps(line, JSON_COMPACT | JSON_ENSURE_ASCII);
+    char *text = json_dumps(line, JSON_COMPACT | JSON_ENSURE_ASCII | JSON_REAL_PRECISION(15));
     if (text != NULL && l->file != NULL) {
         fprintf(l->file, "%s\n", text);
         fflush(l->file);

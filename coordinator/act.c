@@ -157,6 +157,41 @@ void act_acknowledge(struct coordinator *c, uint32_t site, uint64_t round, const
     msg_fini(&m);
 }
 
+/* --- telling people --- */
+
+static const char *name_of(const struct coordinator *c, uint32_t site)
+{
+    return site < c->roster.count ? c->roster.sites[site].site.name : "?";
+}
+
+static void tell_refusal(struct coordinator *c, uint32_t site, const struct cid *record,
+                         const struct refusal *said, bool listed)
+{
+    char text[CID_TEXT_MAX], cid[CID_TEXT_MAX];
+    event_log_put(&c->log.events, "update-refused", "{s:I,s:s,s:s,s:s,s:s,s:o}", "round",
+                  (json_int_t)said->round, "site", name_of(c, site), "code",
+                  refusal_name(said->code), "sentence", said->sentence, "record",
+                  cid_format(record, text), "refusal",
+                  listed ? json_string(cid_format(&said->cid, cid)) : json_null());
+    round_log_say(&c->log, "round %llu: update of %s refused (%s): %s",
+                  (unsigned long long)said->round, name_of(c, site), refusal_name(said->code),
+                  said->sentence);
+}
+
+/* Refusals that no round lists are told once a site, code and round under way: a site may ask for
+ * them as fast as it likes. */
+static bool is_first_told(struct coordinator *c, uint32_t site, enum refusal_code code)
+{
+    struct presence *p = &c->presence[site];
+    uint32_t bit = UINT32_C(1) << code;
+    if (p->told_round != c->round->number)
+        p->told = 0;
+    p->told_round = c->round->number;
+    bool first = (p->told & bit) == 0;
+    p->told |= bit;
+    return first;
+}
+
 /* A refusal for this answer alone: the site gets it, no round lists it. */
 static int sign_refusal(struct coordinator *c, uint32_t site, const struct msg *m,
                         enum refusal_code code, struct refusal *out, struct buf *block,
@@ -168,7 +203,8 @@ static int sign_refusal(struct coordinator *c, uint32_t site, const struct msg *
                             .site = c->roster.sites[site].id,
                             .record = m->record,
                             .code = code};
-    snprintf(out->sentence, sizeof out->sentence, "%s", refusal_sentence(code));
+    snprintf(out->sentence, sizeof out->sentence, "%s: %s", name_of(c, site),
+             refusal_sentence(code));
     return refusal_sign(out, c->folder.coordinator, block, &out->cid, err);
 }
 
@@ -183,8 +219,9 @@ void act_refuse(struct coordinator *c, uint32_t site, uint64_t round, const stru
     m.round = round;
     m.record = *record;
     struct buf block = buf_new(STORE_BLOCK_BYTES_MAX);
+    bool listed = refusal != NULL && !cid_is_none(refusal);
     int rc;
-    if (refusal == NULL || cid_is_none(refusal)) {
+    if (!listed) {
         rc = sign_refusal(c, site, &m, code, &said, &block, &err);
     } else {
         rc = study_get(c->store, refusal, &block, &err);
@@ -196,18 +233,13 @@ void act_refuse(struct coordinator *c, uint32_t site, uint64_t round, const stru
         snprintf(m.text, sizeof m.text, "%s", said.sentence);
         buf_append(&m.refusal, block.data, block.size);
         act_send(c, site, &m);
+        if (!listed && is_first_told(c, site, code))
+            tell_refusal(c, site, record, &said, false);
     } else {
         log_error("not-sent", "message=refused why=\"%s\"", err.text);
     }
     buf_fini(&block);
     msg_fini(&m);
-}
-
-/* --- telling people --- */
-
-static const char *name_of(const struct coordinator *c, uint32_t site)
-{
-    return site < c->roster.count ? c->roster.sites[site].site.name : "?";
 }
 
 /* The last check's result of that record has not been told yet? */
@@ -239,20 +271,12 @@ static void accepted(struct coordinator *c, const struct round_effect *x)
 static void refused(struct coordinator *c, const struct round_effect *x)
 {
     struct key_public key = key_public(c->folder.coordinator);
-    char record[CID_TEXT_MAX], cid[CID_TEXT_MAX];
     struct buf block = buf_new(STORE_BLOCK_BYTES_MAX);
     struct refusal said;
     if (!cid_is_none(&x->refusal) && is_news(c, x) &&
         study_get(c->store, &x->refusal, &block, NULL) == 0 &&
-        refusal_decode(buf_bytes(&block), &c->folder.study_id, &key, &said, NULL) == 0) {
-        event_log_put(&c->log.events, "update-refused", "{s:I,s:s,s:s,s:s,s:s,s:s}", "round",
-                      (json_int_t)x->round, "site", name_of(c, x->site), "code",
-                      refusal_name(said.code), "sentence", said.sentence, "record",
-                      cid_format(&x->record, record), "refusal", cid_format(&x->refusal, cid));
-        round_log_say(&c->log, "round %llu: update of %s refused (%s): %s",
-                      (unsigned long long)x->round, name_of(c, x->site), refusal_name(said.code),
-                      said.sentence);
-    }
+        refusal_decode(buf_bytes(&block), &c->folder.study_id, &key, &said, NULL) == 0)
+        tell_refusal(c, x->site, &x->record, &said, true);
     buf_fini(&block);
     act_refuse(c, x->site, x->round, &x->record, x->code, &x->refusal);
 }

@@ -111,10 +111,17 @@ static int open_journal(struct coordinator *c, struct err *err)
     return 0;
 }
 
-/* What the journal stands on must be in the store. */
+/* What the journal stands on must be there. */
 static int check_ground(const struct coordinator *c, struct err *err)
 {
     char text[CID_TEXT_MAX];
+    for (uint32_t i = 0; i < c->round->slot_count; i++)
+        if (c->round->slots[i].site >= c->roster.count)
+            return err_set(
+                err, ERR_CORRUPT,
+                "round %llu has selected sites that %.400s/roster does not name; put the "
+                "newest one back",
+                (unsigned long long)c->round->number, c->folder.dir);
     if (!store_model_has(c->store, &c->round->base))
         return err_set(err, ERR_CORRUPT,
                        "round %llu stands on model %s, which is not in %.400s/shared; put it back "

@@ -21,17 +21,15 @@
 #include "transport/msg.h"
 #include "transport/token.h"
 
-#define COORDINATOR_ONLINE_MS 20000 /* a site is online this long after its last message */
-#define COORDINATOR_WAIT_MS   5000  /* a waiting worker asks again after this, hint or no hint */
-#define COORDINATOR_ROSTER_MS 250   /* how often DIR/roster is looked at */
-#define COORDINATOR_STATUS_MS 1000  /* status.json is never older */
-#define COORDINATOR_RETRY_MS  500   /* until combine is tried again for a block asked for */
-#define COORDINATOR_TOKEN_MS  (24ull * 3600 * 1000)
-#define COORDINATOR_LINGER_MS                                                                      \
-    10000 /* after the last round, for sites that have not said they know */
-#define COORDINATOR_CONNECTIONS_MAX 2000
-#define COORDINATOR_IDLE_SECONDS    30
-#define COORDINATOR_SENTENCE_MAX    1024
+#define COORDINATOR_ONLINE_MS    20000 /* a site is online this long after its last message */
+#define COORDINATOR_WAIT_MS      5000  /* a waiting worker asks again after this, hint or no hint */
+#define COORDINATOR_ROSTER_MS    250   /* how often DIR/roster is looked at */
+#define COORDINATOR_STATUS_MS    1000  /* status.json is never older */
+#define COORDINATOR_WARN_MS      1000  /* between two warnings about one site's nonsense */
+#define COORDINATOR_RETRY_MS     500   /* until combine is tried again for a block asked for */
+#define COORDINATOR_TOKEN_MS     (24ull * 3600 * 1000)
+#define COORDINATOR_LINGER_MS    10000 /* at the end, for sites that may not know of it yet */
+#define COORDINATOR_SENTENCE_MAX 1024
 
 /* What the loop knows of a site besides the round: never journalled. */
 struct presence {
@@ -41,6 +39,9 @@ struct presence {
     bool busy;    /* a check or look-up of it is at work: requests meanwhile are dropped */
     bool has_end; /* it said that it holds the final head */
     struct world_route route;
+    uint64_t warned_ms;  /* when its nonsense was last logged; 0: never */
+    uint64_t told_round; /* the round under way when ... */
+    uint32_t told;       /* ... these refusals that no round lists were told: a bit a code */
     /* What the last check saw, for the log once the event is durable. */
     struct cid checked;
     uint64_t examples;
@@ -60,7 +61,7 @@ struct status_key {
     uint64_t round;
     enum round_phase phase;
     uint32_t selected, accepted, refused, online;
-    bool past, no_room, repair, stopped;
+    bool past, no_room, repair;
 };
 
 struct coordinator {
@@ -95,8 +96,7 @@ struct coordinator {
     struct cid repair;         /* the block that it missed, none; ... */
     uint32_t repair_site;      /* ... and whose it is */
     struct closed_round closed;
-    uint64_t roster_next_ms, status_next_ms;
-    uint64_t status_wrote_ms;
+    uint64_t roster_next_ms, status_next_ms, status_wrote_ms;
     struct status_key status_key;
     uint64_t finished_ms;            /* 0, or when the study was seen to be finished */
     uint64_t opened_ms, combined_ms; /* monotonic: for the log's seconds */
@@ -132,6 +132,8 @@ int serve_open(struct coordinator *c, struct err *err) MUST_USE;
 
 /* intake.c: the next event for the loop. */
 bool intake_next(void *self, uint64_t time_ms, void *event);
+/* May a warning be logged that the site can cause at will? At most one in COORDINATOR_WARN_MS. */
+bool intake_may_warn(struct coordinator *c, uint32_t site);
 /* Takes DIR/roster up if it names another one. */
 int intake_roster(struct coordinator *c, struct err *err) MUST_USE;
 /* `site` showed `what`, which our journal does not have: stops the program. */

@@ -22,7 +22,7 @@ int folder_read_cid(const struct files *f, const char *dir, const char *name, st
     if (rc == 0 && text.size > 0 && text.data[text.size - 1] == '\n')
         text.size--;
     if (rc == 0 &&
-        (memchr(text.data, '\0', text.size) != NULL || cid_parse(buf_text(&text), out, NULL) != 0))
+        (strlen(buf_text(&text)) != text.size || cid_parse(buf_text(&text), out, NULL) != 0))
         rc = err_set(err, ERR_CORRUPT, "%.600s does not hold a CID", path);
     buf_fini(&text);
     return rc;

@@ -31,9 +31,20 @@ static void answer(struct coordinator *c, uint32_t site, enum msg_type type, con
     msg_fini(&m);
 }
 
+bool intake_may_warn(struct coordinator *c, uint32_t site)
+{
+    struct presence *p = &c->presence[site];
+    uint64_t now_ms = loop_time_ms(&c->loop) + 1; /* never 0 */
+    if (p->warned_ms != 0 && now_ms - p->warned_ms < COORDINATOR_WARN_MS)
+        return false;
+    p->warned_ms = now_ms;
+    return true;
+}
+
 static void deny(struct coordinator *c, uint32_t site, const char *code, const char *sentence)
 {
-    log_warn("site-denied", "site=%s code=%s", c->roster.sites[site].site.name, code);
+    if (intake_may_warn(c, site))
+        log_warn("site-denied", "site=%s code=%s", c->roster.sites[site].site.name, code);
     answer(c, site, MSG_DENIED, code, sentence);
 }
 
@@ -147,8 +158,9 @@ static bool take_message(struct coordinator *c, uint64_t time_ms, struct round_e
         return false; /* its key was taken off the list just now */
     uint32_t site = (uint32_t)found;
     if (msg_decode(buf_bytes(&c->message.body), &m, &err) != 0) {
-        log_warn("message-refused", "site=%s why=\"%s\"", c->roster.sites[site].site.name,
-                 err.text);
+        if (intake_may_warn(c, site))
+            log_warn("message-refused", "site=%s why=\"%s\"", c->roster.sites[site].site.name,
+                     err.text);
         return false;
     }
     bool made = false;

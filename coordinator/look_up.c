@@ -95,8 +95,9 @@ static bool finish(struct coordinator *c, struct work *w, struct round_event *e)
     (void)e;
     switch (x->found) {
     case FOUND_NOTHING:
-        log_warn("look-up-failed", "round=%llu why=\"%s\"", (unsigned long long)w->round,
-                 x->err.text);
+        if (intake_may_warn(c, w->site))
+            log_warn("look-up-failed", "site=%s round=%llu why=\"%s\"",
+                     c->roster.sites[w->site].site.name, (unsigned long long)w->round, x->err.text);
         break;
     case FOUND_ACCEPTED:
         act_acknowledge(c, w->site, w->round, &w->record);
@@ -125,8 +126,8 @@ static void free_look_up(struct work *w)
 static void start(struct coordinator *c, uint32_t site, uint64_t round, const struct cid *record,
                   bool evidence)
 {
-    if (site >= c->roster.count || c->presence[site].busy)
-        return;
+    if (site >= c->roster.count || c->presence[site].busy || round == 0)
+        return; /* rounds begin at 1 */
     struct look_up *x = calloc(1, sizeof *x);
     if (x == NULL)
         return; /* the worker asks again */

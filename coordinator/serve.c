@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "coordinator/coordinator.h"
 
+#define CONNECTIONS_MAX  2000
+#define IDLE_SECONDS     30
 #define ROOM_SPARE_BYTES (1u << 20) /* that an upload leaves free */
 
 /* All of this runs in HTTP threads. */
@@ -70,8 +72,8 @@ int serve_open(struct coordinator *c, struct err *err)
                                               .certificate_pem =
                                                   buf_text(&c->folder.certificate_pem),
                                               .key_pem = buf_text(&c->folder.key_pem),
-                                              .connections_max = COORDINATOR_CONNECTIONS_MAX,
-                                              .idle_seconds = COORDINATOR_IDLE_SECONDS,
+                                              .connections_max = CONNECTIONS_MAX,
+                                              .idle_seconds = IDLE_SECONDS,
                                               .handler = gateway_handler(c->gateway)};
     return http_server_open(&config, &c->http, err);
 }

@@ -251,13 +251,14 @@ void status_update(struct coordinator *c, bool running)
     uint64_t gap_ms = c->roster.count <= SITES_FEW ? GAP_MS : COORDINATOR_STATUS_MS;
     uint64_t due_ms = c->status_wrote_ms + (changed ? gap_ms : COORDINATOR_STATUS_MS);
     char sentence[COORDINATOR_SENTENCE_MAX];
+    bool first = c->status_next_ms == 0;
     c->status_next_ms = due_ms;
-    if (running && c->status_wrote_ms != 0 && now_ms < due_ms)
+    if (running && !first && now_ms < due_ms)
         return;
     save(c, running);
     if (running)
         round_log_progress(&c->log, status_sentence(c, sentence));
     c->status_key = key;
-    c->status_wrote_ms = now_ms + 1; /* never 0 */
+    c->status_wrote_ms = now_ms;
     c->status_next_ms = now_ms + COORDINATOR_STATUS_MS;
 }

@@ -29,9 +29,17 @@ enum refusal_code refusal_parse(const char *name)
     return REFUSAL_NONE;
 }
 
+/* What a site submitted as its record may be named by a CID that no record has. */
+static struct cid record_or_none(const struct cid *c)
+{
+    bool fits = c->size == CID_BYTES_V1 && cid_codec(c) == CID_DAG_CBOR && cid_digest(c) != NULL;
+    return fits ? *c : (struct cid){0};
+}
+
 int refusal_sign(const struct refusal *r, const struct key *coordinator, struct buf *out,
                  struct cid *cid, struct err *err)
 {
+    struct cid record = record_or_none(&r->record);
     struct record_writer w;
     struct refusal check;
     struct key_public by = key_public(coordinator);
@@ -39,7 +47,7 @@ int refusal_sign(const struct refusal *r, const struct key *coordinator, struct 
     cbor_put_link(record_field(&w, "plan"), &r->plan);
     cbor_put_uint(record_field(&w, "round"), r->round);
     cbor_put_link(record_field(&w, "site"), &r->site);
-    cbor_put_link_or_null(record_field(&w, "record"), &r->record);
+    cbor_put_link_or_null(record_field(&w, "record"), &record);
     cbor_put_text(record_field(&w, "code"), refusal_name(r->code));
     cbor_put_text(record_field(&w, "sentence"), r->sentence);
     int rc = record_sign(&w, KIND, &r->study, coordinator, out, &check.cid, err);

@@ -47,7 +47,8 @@ struct refusal {
     struct cid study, plan;
     uint64_t round;
     struct cid site;   /* its id */
-    struct cid record; /* none if there was no readable one */
+    struct cid record; /* none if there was no readable one; one that is no record's name is signed
+                          as none */
     enum refusal_code code;
     char sentence[256];
 };

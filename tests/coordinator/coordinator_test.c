@@ -286,6 +286,25 @@ static void test_a_store_without_the_journals_model_is_not_begun_with(void **sta
     free(c);
 }
 
+static void test_a_roster_older_than_the_journal_is_not_begun_with(void **state)
+{
+    (void)state;
+    struct err why = {0};
+    struct cid older = {0};
+    desk_open(&d, &(struct desk_options){.sites = 2});
+    desk_gather(&d);
+    older = d.c->roster.prev; /* it names one site of the two */
+    desk_stop_coordinator(&d);
+    MUST(folder_write_cid(files_posix(), desk_dir(), "roster", &older, false, err));
+    struct coordinator *c = calloc(1, sizeof *c);
+    assert_non_null(c);
+    MUST(coordinator_open(c, desk_dir(), &d.files, err));
+    assert_int_equal(coordinator_start(c, &d.world, &why), ERR_CORRUPT);
+    assert_non_null(strstr(why.text, "roster"));
+    coordinator_close(c);
+    free(c);
+}
+
 #define TEST(name) cmocka_unit_test_setup_teardown(name, scratch_setup, teardown)
 
 int main(void)
@@ -305,6 +324,7 @@ int main(void)
         TEST(test_study_time_stands_still_while_the_program_is_down),
         TEST(test_two_coordinators_on_one_folder_are_refused),
         TEST(test_a_store_without_the_journals_model_is_not_begun_with),
+        TEST(test_a_roster_older_than_the_journal_is_not_begun_with),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -141,6 +141,73 @@ static void test_what_the_door_refuses_is_signed_stored_and_listed(void **state)
     }
 }
 
+/* A shard's name, an empty identity, a version 0: what no record is called can be submitted, too.
+ */
+static void test_a_name_that_no_record_has_is_refused_as_malformed(void **state)
+{
+    static const struct {
+        const char *cid;
+        const char *why;
+    } rows[] = {
+        {"bafkreihdwdcefgh4dqkjv67uzcmw7ojee6xedzdetojuzjevtenxquvyku", "raw bytes"},
+        {"bafkqaaa", "no hash at all"},
+        {"QmYwAPJzv5CZsnA625s3Xf2nemtYgPpHdWEz79ojWnPbdG", "version 0"},
+    };
+    for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
+        if (i > 0) {
+            assert_int_equal(teardown(state), 0);
+            assert_int_equal(setup(state), 0);
+        }
+        struct key_public key = key_public(d.c->folder.coordinator);
+        struct refusal refusal;
+        struct verify_result found;
+        struct cid record;
+        MUST(cid_parse(rows[i].cid, &record, err));
+        desk_upload(&d, 0, 1); /* something has arrived */
+        desk_ask(&d, 0, MSG_SUBMIT, 1, &record);
+        struct msg *m = desk_next(&d, 0);
+        if (m == NULL || m->type != MSG_REFUSED || strcmp(m->code, "malformed") != 0)
+            fail_msg("%s", rows[i].why);
+        MUST(refusal_decode(buf_bytes(&m->refusal), &d.f.study_id, &key, &refusal, err));
+        assert_true(cid_is_none(&refusal.record));
+        assert_int_equal(slot_of(0), ROUND_REFUSED);
+        desk_stop_coordinator(&d); /* the journal has it */
+        desk_start_coordinator(&d);
+        assert_int_equal(slot_of(0), ROUND_REFUSED);
+        desk_greet(&d, 1);
+        desk_greet(&d, 2);
+        desk_answer(&d, 1, 1);
+        desk_answer(&d, 2, 1);
+        assert_int_equal(d.c->round->number, 2);
+        MUST(desk_verify(&d, &found, err));
+    }
+}
+
+static size_t count_in_log(const char *text)
+{
+    struct buf log = desk_read("log.jsonl");
+    size_t count = 0;
+    for (const char *at = buf_text(&log); (at = strstr(at, text)) != NULL; at++)
+        count++;
+    buf_fini(&log);
+    return count;
+}
+
+static void test_a_refusal_that_no_round_lists_is_told_once_by_the_sites_name(void **state)
+{
+    (void)state;
+    desk_answer(&d, 0, 1);
+    desk_expect(&d, 0, MSG_ACCEPTED);
+    for (int i = 2; i < 5; i++) {
+        desk_answer(&d, 0, (float)i);
+        struct msg *m = desk_expect(&d, 0, MSG_REFUSED); /* answered each time ... */
+        assert_string_equal(m->code, "equivocation");
+        assert_non_null(strstr(m->text, "hospital-a: "));
+    }
+    assert_int_equal(count_in_log("\"update-refused\""), 1); /* ... and told once */
+    assert_int_equal(count_in_log("hospital-a: another record"), 1);
+}
+
 static void test_another_record_after_an_accepted_one_is_equivocation(void **state)
 {
     (void)state;
@@ -241,6 +308,8 @@ int main(void)
         TEST(test_missing_blocks_are_a_list_and_change_nothing),
         TEST(test_nothing_missing_is_an_empty_list),
         TEST(test_what_the_door_refuses_is_signed_stored_and_listed),
+        TEST(test_a_name_that_no_record_has_is_refused_as_malformed),
+        TEST(test_a_refusal_that_no_round_lists_is_told_once_by_the_sites_name),
         TEST(test_another_record_after_an_accepted_one_is_equivocation),
         TEST(test_a_spoiled_transfer_is_refused_by_its_name),
         TEST(test_a_record_of_a_closed_round_takes_no_slot_of_this_one),

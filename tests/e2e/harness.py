@@ -93,9 +93,9 @@ def wait_for(what, condition, seconds=WAIT_SECONDS):
 class Process:
     """A running program; its output goes to a file that failures show."""
 
-    def __init__(self, log, *command, fault=None):
+    def __init__(self, log, *command, fault=None, env=None):
         self.log = pathlib.Path(log)
-        environment = dict(os.environ)
+        environment = {**os.environ, **(env or {})}
         environment.pop("COLMEIA_FAULT", None)
         if fault:
             environment["COLMEIA_FAULT"] = fault
@@ -177,14 +177,20 @@ class Study(unittest.TestCase):
         for i in range(1, sites + 1):
             self.admit(self.worker_init(f"site-{i}", rows=20 + 17 * i))
 
+    def random_model(self, size, seed=1):
+        """A model file of `size` bytes of random f32 values."""
+        path = self.dir / "model.safetensors"
+        run("colmeia", "model", "new", "--random", size, "--seed", seed, "-o", path)
+        return path
+
     def start_coordinator(self, fault=None):
         return self._start("coordinator", "colmeia-coordinator", "run", self.coordinator_dir, fault=fault)
 
-    def start_worker(self, name, fault=None):
-        return self._start(name, "colmeia-worker", "run", self.dir / name, fault=fault)
+    def start_worker(self, name, fault=None, env=None):
+        return self._start(name, "colmeia-worker", "run", self.dir / name, fault=fault, env=env)
 
-    def _start(self, name, *command, fault=None):
-        process = Process(self.dir / f"{name}.out", *command, fault=fault)
+    def _start(self, name, *command, **how):
+        process = Process(self.dir / f"{name}.out", *command, **how)
         self.processes.append(process)
         return process
 

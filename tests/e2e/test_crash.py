@@ -112,6 +112,26 @@ class DamagedDisk(Study):
         self.assertIn(victim.name, done.stderr)
         self.assertEqual(victim.read_bytes(), bytes(data))
 
+    def test_a_damaged_last_frame_is_cut_and_a_workers_receipt_stops_the_coordinator(self):
+        self.study(quorum=3, schedule='"moments 1", "fedavg 2"')
+        coordinator = self.start_coordinator()
+        workers = [self.start_worker(name) for name in ("site-1", "site-2")]
+        third = self.start_worker("site-3", fault="worker-fetched=stop")  # so that the round stays open
+        self.wait_event("site-1", "accepted")
+        self.wait_event("site-2", "accepted")
+        for process in (coordinator, *workers, third):
+            process.kill()
+        victim = self.journals()[-1]
+        data = bytearray(victim.read_bytes())
+        data[-40] ^= 1  # in the frame that holds the last acknowledgement
+        victim.write_bytes(data)
+        coordinator = self.start_coordinator()
+        for name in ("site-1", "site-2"):
+            self.start_worker(name)
+        self.assertEqual(coordinator.wait(), 3, coordinator.text())
+        self.assertIn("cut", coordinator.text())
+        self.assertRegex(coordinator.text(), "receipt")
+
     def test_a_coordinator_set_back_to_yesterday_is_stopped_by_a_workers_receipt(self):
         self.half_a_study()
         for journal in self.journals()[-2:]:  # two rounds that sites have receipts and heads of

@@ -13,9 +13,15 @@
 #include "base/text.h"
 #include "transport/zap.h"
 
+/* ZeroMQ 4.3 aborts when a heartbeat is due on a connection whose peer has gone while what it sent
+ * still waits for room in a full queue (stream_engine_base.cpp: !_io_error). So the server, whose
+ * peers could bring that about, sends none: it answers those of its clients, finds dead hosts by
+ * TCP's own keepalive, and leaves it to the program to see who is silent. A client's queue is too
+ * long to be filled by answers and hints. */
 #define WIRE_BYTES_MAX         (BUS_BYTES_MAX + 64) /* ZeroMQ counts CURVE's 33 bytes as well */
 #define SUBSCRIPTION_BYTES_MAX 512 /* all that a PUB reads: handshakes and subscriptions */
-#define MESSAGES_MAX           4   /* high-water mark of each direction of a connection */
+#define MESSAGES_MAX           4   /* high-water mark of a connection */
+#define ANSWERS_MAX            512 /* of what a client receives */
 #define SOCKETS_MAX            64  /* of a context; accepted connections do not count */
 #define LINGER_MS              2000
 #define HEARTBEAT_MS           10000
@@ -92,11 +98,7 @@ static int set_common(void *socket, const char *endpoint, int64_t bytes_max, str
 {
     const struct option options[] = {
         {ZMQ_SNDHWM, MESSAGES_MAX},
-        {ZMQ_RCVHWM, MESSAGES_MAX},
         {ZMQ_LINGER, LINGER_MS},
-        {ZMQ_HEARTBEAT_IVL, HEARTBEAT_MS},
-        {ZMQ_HEARTBEAT_TIMEOUT, HEARTBEAT_TIMEOUT_MS},
-        {ZMQ_HEARTBEAT_TTL, HEARTBEAT_TTL_MS},
         /* Only where it is asked for: a host name would be looked up as IPv6 first. */
         {ZMQ_IPV6, strchr(endpoint, '[') != NULL},
     };
@@ -135,16 +137,16 @@ static void end_context(void *context)
         continue;
 }
 
-/* The monitor is stopped before it is closed: ZeroMQ's own thread would wait for ever for somebody
- * to take its next event, and with it every other socket of the context. */
+/* Watching is ended before the monitor is closed: ZeroMQ's own thread would wait for ever for
+ * somebody to take its next event, and with it every other socket of the context. */
 static void close_line(struct line *l)
 {
-    if (l->monitor != NULL) {
+    if (l->socket != NULL) {
         (void)zmq_socket_monitor(l->socket, NULL, 0);
-        zmq_close(l->monitor);
-    }
-    if (l->socket != NULL)
         zmq_close(l->socket);
+    }
+    if (l->monitor != NULL)
+        zmq_close(l->monitor);
     l->monitor = l->socket = NULL;
 }
 
@@ -153,7 +155,7 @@ static int watch(void *context, struct line *l, int events, unsigned number, str
 {
     char address[64];
     snprintf(address, sizeof address, "inproc://monitor-%u", number);
-    /* Without a limit here: one would stop ZeroMQ's own thread when it is reached. */
+    /* Without a limit, or ZeroMQ's own thread would wait when it is reached. */
     const struct option options[] = {{ZMQ_RCVHWM, 0}, {ZMQ_LINGER, 0}};
     if (zmq_socket_monitor(l->socket, address, events) != 0 ||
         (l->monitor = zmq_socket(context, ZMQ_PAIR)) == NULL ||
@@ -182,6 +184,10 @@ static int dial(void *context, const struct call *c, unsigned number, struct lin
 {
     const struct option options[] = {
         {ZMQ_IMMEDIATE, 1},
+        {ZMQ_RCVHWM, ANSWERS_MAX},
+        {ZMQ_HEARTBEAT_IVL, HEARTBEAT_MS},
+        {ZMQ_HEARTBEAT_TIMEOUT, HEARTBEAT_TIMEOUT_MS},
+        {ZMQ_HEARTBEAT_TTL, HEARTBEAT_TTL_MS},
         {ZMQ_HANDSHAKE_IVL, CLIENT_HANDSHAKE_MS},
         {ZMQ_CONNECT_TIMEOUT, CONNECT_MS},
         {ZMQ_RECONNECT_IVL, 1000}, /* the self-test's; a link closes at the first failure */
@@ -323,8 +329,13 @@ static int listen_on(struct bus_server *b, int type, const char *endpoint, const
 {
     const struct option options[] = {
         {ZMQ_CURVE_SERVER, 1},
+        {ZMQ_RCVHWM, MESSAGES_MAX},
         {ZMQ_HANDSHAKE_IVL, SERVER_HANDSHAKE_MS},
         {ZMQ_BACKLOG, BACKLOG},
+        {ZMQ_TCP_KEEPALIVE, 1},
+        {ZMQ_TCP_KEEPALIVE_IDLE, 60},
+        {ZMQ_TCP_KEEPALIVE_INTVL, 20},
+        {ZMQ_TCP_KEEPALIVE_CNT, 3},
     };
     const struct option router = {ZMQ_ROUTER_MANDATORY, 1};
     int rc = check_endpoint(endpoint, err);
@@ -448,13 +459,14 @@ static int reserve_descriptors(size_t peers, struct err *err)
         return err_errno(err, "read the limit of open files");
     if (limit.rlim_cur >= need)
         return 0;
-    unsigned long long was = (unsigned long long)limit.rlim_cur;
     limit.rlim_cur = need;
     if (need > limit.rlim_max || setrlimit(RLIMIT_NOFILE, &limit) != 0)
-        return err_set(err, ERR_LIMIT,
-                       "%zu sites need %llu open files and this process may have %llu; raise the "
-                       "limit (ulimit -n %llu, or LimitNOFILE= of the service) and start again",
-                       peers, (unsigned long long)need, was, (unsigned long long)need);
+        return err_set(
+            err, ERR_LIMIT,
+            "%zu sites need %llu open files and this process may have %llu at most; raise the "
+            "limit (ulimit -n %llu, or LimitNOFILE= of the service) and start again",
+            peers, (unsigned long long)need, (unsigned long long)limit.rlim_max,
+            (unsigned long long)need);
     return 0;
 }
 

@@ -14,6 +14,10 @@
 #define FULL_SECONDS 30
 #define ROUND_DIGITS 20
 
+/* A block costs a place in memory besides its bytes: so many a quota allows. */
+#define QUOTA_BLOCK_BYTES 4096
+#define QUOTA_BLOCKS_FREE 256
+
 struct gateway {
     struct store *shared;
     struct gateway_policy policy;
@@ -256,16 +260,31 @@ static void answer_read(struct gateway *g, struct visit *v, const struct http_re
 
 /* --- writing --- */
 
+static int check_quota(const struct visit *v, const struct cid *cid, size_t size, struct err *err)
+{
+    uint8_t head[PACK_SECTION_HEAD_MAX];
+    uint64_t need = pack_section_head(cid, (uint32_t)size, head) + size;
+    uint64_t used = pack_bytes(v->pack);
+    if (pack_has(v->pack, cid))
+        return 0;
+    if (used > v->bytes_max || need > v->bytes_max - used)
+        return err_set(err, ERR_LIMIT, "the quota of %llu bytes is spent",
+                       (unsigned long long)v->bytes_max);
+    if (pack_count(v->pack) >= QUOTA_BLOCKS_FREE + v->bytes_max / QUOTA_BLOCK_BYTES)
+        return err_set(err, ERR_LIMIT, "a quota of %llu bytes is not for %zu blocks",
+                       (unsigned long long)v->bytes_max, pack_count(v->pack) + 1);
+    return 0;
+}
+
 static int store_block(void *self, const struct cid *cid, struct bytes data, struct err *err)
 {
     struct visit *v = self;
-    uint8_t head[PACK_SECTION_HEAD_MAX];
-    uint64_t need = pack_section_head(cid, (uint32_t)data.size, head) + data.size;
-    uint64_t used = pack_bytes(v->pack);
-    if (!pack_has(v->pack, cid) && (used > v->bytes_max || need > v->bytes_max - used))
-        return err_set(err, ERR_LIMIT, "the quota of %llu bytes is spent",
-                       (unsigned long long)v->bytes_max);
-    int rc = pack_put_verified(v->pack, cid, data, err); /* by the section reader */
+    if (cid_codec(cid) != CID_RAW && cid_codec(cid) != CID_DAG_CBOR)
+        return err_set(err, ERR_MALFORMED, "an update's blocks are raw or dag-cbor");
+    int rc = check_quota(v, cid, data.size, err);
+    if (rc != 0)
+        return rc;
+    rc = pack_put_verified(v->pack, cid, data, err); /* by the section reader */
     if (rc != 0)
         return rc;
     v->block_count++;

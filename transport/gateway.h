@@ -31,8 +31,8 @@ struct gateway_policy {
     /* Which site holds this token? ERR_DENIED. */
     int (*authenticate)(void *self, struct bytes token, uint32_t *site, struct err *err);
     /* The pack into which `site` may write for `round`, and how many bytes the pack's file may
-     * reach. The pack stays open till release. ERR_DENIED (not selected, no such round), ERR_LIMIT
-     * (disk full). */
+     * reach (and thereby how many blocks: 256, and one more for each 4 KiB). The pack stays open
+     * till release. ERR_DENIED (not selected, no such round), ERR_LIMIT (disk full). */
     int (*upload)(void *self, uint32_t site, uint64_t round, struct pack **pack,
                   uint64_t *bytes_max, struct err *err);
     void (*release)(void *self, uint32_t site, uint64_t round, struct pack *pack);

@@ -2,6 +2,7 @@
 #include "tests/transport/bus_scratch.h"
 
 #include <errno.h>
+#include <sys/prctl.h>
 #include <sys/resource.h>
 #include <sys/wait.h>
 
@@ -196,14 +197,12 @@ static void test_a_message_past_the_wires_limit_ends_its_connection(void **state
     unsigned received = f->received;
     uint8_t head[6];
     void *bob = raw_dealer(f, f->bob, NULL, 0);
-    assert_int_equal(zmq_socket_monitor(bob, "inproc://bob", ZMQ_EVENT_DISCONNECTED), 0);
-    void *monitor = raw_socket(f, ZMQ_PAIR);
-    assert_int_equal(zmq_connect(monitor, "inproc://bob"), 0);
+    void *watcher = raw_watch(f, bob);
     raw_send(bob, 10 * BUS_BYTES_MAX, 0);
-    UNTIL(f, zmq_recv(monitor, head, sizeof head, ZMQ_DONTWAIT) == (int)sizeof head);
+    UNTIL(f, zmq_recv(watcher, head, sizeof head, ZMQ_DONTWAIT) == (int)sizeof head);
     assert_int_equal(f->received, received);
-    raw_close(f, monitor);
     raw_close(f, bob);
+    raw_close(f, watcher);
     assert_served(f);
 }
 
@@ -312,6 +311,25 @@ static void test_random_bytes_are_cut_off(void **state)
     free(noise);
 }
 
+/* While the program is busy with something else: ZeroMQ's own thread must not wait for it. */
+static void test_failures_that_nobody_takes_note_of_stop_nothing(void **state)
+{
+    struct fixture *f = *state;
+    uint64_t before = refused(f), end = clock_ms() + LIMIT_MS;
+    for (size_t i = 0; i < 3000; i++) {
+        int fd = raw_tcp(f->port);
+        assert_true(fd >= 0);
+        assert_int_equal(send(fd, GREETING("NULL"), 64, MSG_NOSIGNAL), 64);
+        while (!is_closed(fd)) {
+            assert_true(clock_ms() < end);
+            usleep(50);
+        }
+        close(fd);
+    }
+    UNTIL(f, refused(f) >= before + 3000);
+    assert_served(f);
+}
+
 /* A subscriber needs the empty topic; a large one is not kept. */
 static void test_a_large_subscription_ends_its_connection(void **state)
 {
@@ -326,15 +344,52 @@ static void test_a_large_subscription_ends_its_connection(void **state)
     assert_int_equal(zmq_setsockopt(s, ZMQ_CURVE_PUBLICKEY, public.bytes, KEY_BYTES), 0);
     assert_int_equal(zmq_setsockopt(s, ZMQ_CURVE_SERVERKEY, server.bytes, KEY_BYTES), 0);
     assert_int_equal(zmq_setsockopt(s, ZMQ_SUBSCRIBE, topic, sizeof topic), 0);
-    assert_int_equal(zmq_socket_monitor(s, "inproc://sub", ZMQ_EVENT_DISCONNECTED), 0);
-    void *monitor = raw_socket(f, ZMQ_PAIR);
-    assert_int_equal(zmq_connect(monitor, "inproc://sub"), 0);
+    void *watcher = raw_watch(f, s);
     assert_int_equal(zmq_connect(s, f->hints), 0);
-    UNTIL(f, zmq_recv(monitor, head, sizeof head, ZMQ_DONTWAIT) == (int)sizeof head);
-    raw_close(f, monitor);
+    UNTIL(f, zmq_recv(watcher, head, sizeof head, ZMQ_DONTWAIT) == (int)sizeof head);
     raw_close(f, s);
+    raw_close(f, watcher);
     UNTIL(f, (bus_server_publish(f->server, bytes_of_text("head")),
               is_text(&f->workers[0].hint, "head")));
+}
+
+static void test_closing_does_not_wait_for_those_who_never_read(void **state)
+{
+    struct fixture *f = *state;
+    static const uint8_t big[BUS_BYTES_MAX];
+    for (int i = 0; i < 1000; i++) {
+        bus_server_publish(f->server, bytes_of(big, sizeof big));
+        bus_server_send(f->server, &f->frame.route, bytes_of(big, sizeof big));
+    }
+    bus_server_close(f->server); /* returns, though not all of that can be sent */
+    f->server = NULL;
+}
+
+/* Somebody else on the coordinator's port: accepts, and closes at once. ZeroMQ's own back-off would
+ * begin anew each time. */
+static void test_a_port_that_closes_at_once_is_tried_ever_more_rarely(void **state)
+{
+    struct fixture *f = *state;
+    struct sockaddr_in a = {
+        .sin_family = AF_INET, .sin_addr = {htonl(INADDR_LOOPBACK)}, .sin_port = htons(f->port)};
+    int one = 1, listener = socket(AF_INET, SOCK_STREAM | SOCK_NONBLOCK, 0);
+    assert_int_equal(setsockopt(listener, SOL_SOCKET, SO_REUSEADDR, &one, sizeof one), 0);
+    assert_int_equal(bind(listener, (struct sockaddr *)&a, sizeof a), 0);
+    assert_int_equal(listen(listener, 100), 0);
+    snprintf(f->hints, sizeof f->hints, "%s", f->control);
+    start_worker(f, &f->workers[0], f->alice);
+    unsigned accepted = 0;
+    for (uint64_t end = clock_ms() + 1500; clock_ms() < end; pump(f)) {
+        int fd = accept(listener, NULL, NULL);
+        if (fd < 0)
+            continue;
+        accepted++;
+        close(fd);
+    }
+    close(listener);
+    assert_true(accepted >= 2);
+    assert_true(accepted <= 12); /* of two sockets, at 0, 50, 175, 425, 925 ms at the earliest */
+    assert_int_equal(f->workers[0].events[BUS_CONNECTED] + f->workers[0].events[BUS_LOST], 0);
 }
 
 /* --- a flood --- */
@@ -349,6 +404,7 @@ static pid_t limited_server(struct fixture *f)
     assert_true(child >= 0);
     if (child > 0)
         return child;
+    prctl(PR_SET_PDEATHSIG, SIGKILL); /* should the test fail */
     struct rlimit few = {SERVER_DESCRIPTORS, 4096};
     setrlimit(RLIMIT_NOFILE, &few);
     start_server(f);
@@ -413,7 +469,11 @@ int main(void)
         TEST(test_without_curve_nobody_gets_in),
         TEST(test_strange_bytes_are_cut_off_and_harm_nobody),
         TEST(test_random_bytes_are_cut_off),
+        TEST(test_failures_that_nobody_takes_note_of_stop_nothing),
         TEST(test_a_large_subscription_ends_its_connection),
+        TEST(test_closing_does_not_wait_for_those_who_never_read),
+        cmocka_unit_test_setup_teardown(test_a_port_that_closes_at_once_is_tried_ever_more_rarely,
+                                        setup, teardown),
         cmocka_unit_test_setup_teardown(
             test_idle_connections_past_the_descriptor_limit_lock_nobody_out, setup, teardown),
     };

@@ -47,21 +47,22 @@ UNUSED static uint64_t clock_ms(void)
     return (uint64_t)t.tv_sec * 1000 + (uint64_t)t.tv_nsec / 1000000;
 }
 
-/* A port that nobody has now, and that the system gives to no outgoing connection. */
+/* A port that nobody has now, and that the system gives to no outgoing connection; no port twice in
+ * a process, and others than those of processes beside it. */
 UNUSED static uint16_t free_port(void)
 {
+    static unsigned next;
     for (;;) {
-        uint16_t port;
-        random_bytes(&port, sizeof port);
+        unsigned port = 10000 + ((unsigned)getpid() * 64 + next++) % 20000;
         struct sockaddr_in a = {.sin_family = AF_INET,
                                 .sin_addr = {htonl(INADDR_LOOPBACK)},
-                                .sin_port = htons((uint16_t)(10000 + port % 20000))};
+                                .sin_port = htons((uint16_t)port)};
         int fd = socket(AF_INET, SOCK_STREAM, 0);
         assert_true(fd >= 0);
         bool free_now = bind(fd, (struct sockaddr *)&a, sizeof a) == 0;
         close(fd);
         if (free_now)
-            return ntohs(a.sin_port);
+            return (uint16_t)port;
     }
 }
 
@@ -88,6 +89,18 @@ UNUSED static void stop_worker(struct worker *w)
     w->client = NULL;
 }
 
+/* Closes a raw socket; one that is watched before its watcher. */
+UNUSED static void raw_close(struct fixture *f, void *s)
+{
+    if (s == NULL)
+        return;
+    for (size_t i = 0; i < f->raw_count; i++)
+        if (f->raw[i] == s)
+            f->raw[i] = NULL;
+    (void)zmq_socket_monitor(s, NULL, 0);
+    zmq_close(s);
+}
+
 UNUSED static int teardown(void **state)
 {
     struct fixture *f = *state;
@@ -97,9 +110,9 @@ UNUSED static int teardown(void **state)
         buf_fini(&f->workers[i].message);
         buf_fini(&f->workers[i].hint);
     }
-    while (f->raw_count > 0) /* a failed test leaves them open */
-        if (f->raw[--f->raw_count] != NULL)
-            zmq_close(f->raw[f->raw_count]);
+    for (size_t i = 0; i < f->raw_count;
+         i++) /* in their order: who is watched goes before who watches */
+        raw_close(f, f->raw[i]);
     zmq_ctx_term(f->context);
     bus_server_close(f->server);
     bus_frame_fini(&f->frame);
@@ -232,14 +245,6 @@ UNUSED static void *raw_socket(struct fixture *f, int type)
     return s;
 }
 
-UNUSED static void raw_close(struct fixture *f, void *s)
-{
-    for (size_t i = 0; i < f->raw_count; i++)
-        if (f->raw[i] == s)
-            f->raw[i] = NULL;
-    zmq_close(s);
-}
-
 /* A socket with a worker's key; `id` NULL: as ours, with none of its own. */
 UNUSED static void *raw_dealer(struct fixture *f, const struct key *k, const char *id,
                                size_t id_size)
@@ -255,6 +260,15 @@ UNUSED static void *raw_dealer(struct fixture *f, const struct key *k, const cha
         assert_int_equal(zmq_setsockopt(s, ZMQ_ROUTING_ID, id, id_size), 0);
     assert_int_equal(zmq_connect(s, f->control), 0);
     return s;
+}
+
+/* A socket that hears when the connection of `s` is cut. */
+UNUSED static void *raw_watch(struct fixture *f, void *s)
+{
+    assert_int_equal(zmq_socket_monitor(s, "inproc://watch", ZMQ_EVENT_DISCONNECTED), 0);
+    void *watcher = raw_socket(f, ZMQ_PAIR);
+    assert_int_equal(zmq_connect(watcher, "inproc://watch"), 0);
+    return watcher;
 }
 
 UNUSED static void raw_send(void *s, size_t size, int flags)

@@ -324,6 +324,7 @@ static void test_what_came_before_a_bad_block_is_kept(void **state)
                 {400, ERR_MALFORMED, "a hash we do not know"},
                 {413, ERR_LIMIT, "a block over 2 MiB"},
                 {413, ERR_LIMIT, "over quota"},
+                {400, ERR_MALFORMED, "a block of a kind that no update has"},
                 {400, 0, "the stream ends inside a block"}};
     for (size_t row = 0; row < sizeof rows / sizeof rows[0]; row++) {
         struct hive *h = a_hive();
@@ -334,7 +335,10 @@ static void test_what_came_before_a_bad_block_is_kept(void **state)
         uint64_t used = pack_bytes(h->pack) + body.size;
         if (row == 0)
             add_section(&body, &second, block_at(2));
-        else if (row == 1)
+        else if (row == 5) {
+            struct cid node = cid_from_digest(CID_DAG_PB, cid_digest(&second));
+            add_section(&body, &node, block_at(1));
+        } else if (row == 1)
             buf_append(&body,
                        "\x10"
                        "not a CID at all!",
@@ -348,7 +352,7 @@ static void test_what_came_before_a_bad_block_is_kept(void **state)
             add_section(&body, &second, block_at(1));
         if (row == 4)
             atomic_store(&h->quota, used + 100);
-        size_t size = row == 5 ? body.size - 1 : body.size;
+        size_t size = row == 6 ? body.size - 1 : body.size;
         const char *answer = put(h, bytes_of(body.data, size));
         if (status_of(answer) != rows[row].status)
             fail_msg("%s:\n%s", rows[row].why, answer);
@@ -387,6 +391,27 @@ static void test_a_cut_upload_keeps_every_whole_block(void **state)
         unlink(in_scratch("update.pack"));
     }
     buf_fini(&body);
+}
+
+/* 256, and one more for each 4 KiB of the quota. */
+static void test_a_quota_is_for_so_many_blocks(void **state)
+{
+    (void)state;
+    struct hive *h = a_hive();
+    struct buf body = buf_new(1 << 20);
+    const uint16_t allowed = 256 + 8;
+    atomic_store(&h->quota, 8 * 4096);
+    for (uint16_t i = 0; i <= allowed; i++) {
+        struct bytes block = bytes_of(&i, sizeof i);
+        struct cid cid = cid_of(CID_RAW, block);
+        add_section(&body, &cid, block);
+    }
+    assert_int_equal(status_of(put(h, buf_bytes(&body))), 413);
+    assert_int_equal(atomic_load(&h->spoiled), ERR_LIMIT);
+    assert_int_equal(pack_count(h->pack), allowed);
+    buf_fini(&body);
+    hive_stop(h);
+    hive_close(h);
 }
 
 static void test_a_block_present_needs_no_quota(void **state)
@@ -448,6 +473,7 @@ int main(void)
         WITH_FOLDER(test_uploaded_blocks_are_in_the_pack_when_the_answer_comes),
         WITH_FOLDER(test_what_came_before_a_bad_block_is_kept),
         WITH_FOLDER(test_a_cut_upload_keeps_every_whole_block),
+        WITH_FOLDER(test_a_quota_is_for_so_many_blocks),
         WITH_FOLDER(test_a_block_present_needs_no_quota),
         WITH_FOLDER(test_one_site_leaves_room_for_others),
     };

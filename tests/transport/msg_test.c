@@ -25,6 +25,22 @@ static void add_list(struct msg *m, size_t count)
         m->cids[i] = cid_of(CID_RAW, bytes_of(&i, sizeof i));
 }
 
+/* The types that are about one update or round record. */
+static void fill_about(struct msg *m)
+{
+    m->round = 3;
+    m->record = some_cid("record");
+    if (m->type == MSG_LIST)
+        add_list(m, 3);
+    if (m->type == MSG_ACCEPTED)
+        fill_blob(&m->receipt, 200);
+    if (m->type == MSG_REFUSED) {
+        snprintf(m->code, sizeof m->code, "wrong-base");
+        memset(m->text, 'x', sizeof m->text - 1);
+        fill_blob(&m->refusal, MSG_REFUSAL_MAX);
+    }
+}
+
 /* A message with every member set that its type has, and with no other. */
 static struct msg full(enum msg_type type)
 {
@@ -72,28 +88,13 @@ static struct msg full(enum msg_type type)
     case MSG_DONE:
         fill_blob(&m.head, 130);
         break;
-    case MSG_LIST:
-        add_list(&m, 3);
-        m.round = 3;
-        m.record = some_cid("record");
-        break;
-    case MSG_ACCEPTED:
-        fill_blob(&m.receipt, 200);
-        m.round = 3;
-        m.record = some_cid("record");
-        break;
-    case MSG_REFUSED:
-        snprintf(m.code, sizeof m.code, "wrong-base");
-        memset(m.text, 'x', sizeof m.text - 1);
-        fill_blob(&m.refusal, MSG_REFUSAL_MAX);
-        m.round = 3;
-        m.record = some_cid("record");
-        break;
     case MSG_MISSING:
+    case MSG_LIST:
     case MSG_SUBMIT:
+    case MSG_ACCEPTED:
+    case MSG_REFUSED:
     case MSG_HEAD:
-        m.round = 3;
-        m.record = some_cid("record");
+        fill_about(&m);
         break;
     case MSG_DENIED:
         snprintf(m.code, sizeof m.code, "version");

@@ -102,6 +102,7 @@ static int outcome(struct fixture *f, void *client)
     assert_int_equal(zmq_connect(client, f->endpoint), 0);
     assert_int_equal(zmq_recv(monitor, head, sizeof head, 0), (int)sizeof head);
     memcpy(&event, head, sizeof event);
+    assert_int_equal(zmq_socket_monitor(client, NULL, 0), 0); /* before nobody listens any more */
     zmq_close(monitor);
     return event;
 }

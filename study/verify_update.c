@@ -90,12 +90,31 @@ static int open_packs(struct answers *a, struct err *err)
     return 0;
 }
 
+/* Is the record in pack `k`, and signed by that pack's site? */
+static bool is_of(const struct answers *a, size_t k, const struct cid *record)
+{
+    struct buf block = buf_new(RECORD_BYTES_MAX);
+    struct update u;
+    bool own = pack_get(a->packs[k], record, &block, NULL) == 0 &&
+               update_decode(buf_bytes(&block), &u, NULL) == 0 &&
+               key_equal(&u.by, &a->v->roster.sites[a->sites[k]].site.ed25519);
+    buf_fini(&block);
+    return own;
+}
+
+/* A site may have sent another one's record along: the signer's pack counts before any. */
 static long find_holder(const struct answers *a, const struct cid *record)
 {
-    for (size_t k = 0; k < a->r->selected_count; k++)
-        if (a->packs[k] != NULL && pack_has(a->packs[k], record))
+    long holder = -1;
+    for (size_t k = 0; k < a->r->selected_count; k++) {
+        if (a->packs[k] == NULL || !pack_has(a->packs[k], record))
+            continue;
+        if (is_of(a, k, record))
             return (long)k;
-    return -1;
+        if (holder < 0)
+            holder = (long)k;
+    }
+    return holder;
 }
 
 /* May an update that is not here be missed? */

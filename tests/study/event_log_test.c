@@ -40,7 +40,7 @@ static void test_each_event_is_one_object_on_a_line(void **state)
     assert_string_equal(json_string_value(json_object_get(first, "event")), "opened");
     assert_int_equal(json_integer_value(json_object_get(first, "round")), 7);
     assert_string_equal(json_string_value(json_object_get(first, "rule")), "fedavg");
-    assert_true(json_integer_value(json_object_get(first, "time")) > 1600000000);
+    assert_true(json_number_value(json_object_get(first, "time")) > 1600000000);
     assert_int_equal(json_object_size(first), 4);
     assert_string_equal(json_string_value(json_object_get(second, "event")), "closed");
     assert_true(json_real_value(json_object_get(second, "loss")) == 0.5);

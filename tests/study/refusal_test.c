@@ -59,6 +59,26 @@ static void test_a_refusal_is_read_as_it_was_signed(void **state)
     }
 }
 
+static void test_a_name_that_no_record_has_is_signed_as_none(void **state)
+{
+    (void)state;
+    static const char *const names[] = {
+        "bafkreihdwdcefgh4dqkjv67uzcmw7ojee6xedzdetojuzjevtenxquvyku", /* raw */
+        "bafkqaaa",                                                    /* identity */
+        "QmYwAPJzv5CZsnA625s3Xf2nemtYgPpHdWEz79ojWnPbdG",              /* version 0 */
+    };
+    struct key_public by = key_public(coordinator);
+    for (size_t i = 0; i < sizeof names / sizeof names[0]; i++) {
+        struct refusal a = example(), b;
+        struct buf out = buf_new(RECORD_BYTES_MAX);
+        assert_int_equal(cid_parse(names[i], &a.record, NULL), 0);
+        assert_int_equal(refusal_sign(&a, coordinator, &out, &a.cid, NULL), 0);
+        assert_int_equal(refusal_decode(buf_bytes(&out), &study, &by, &b, NULL), 0);
+        assert_true(cid_is_none(&b.record));
+        buf_fini(&out);
+    }
+}
+
 static void test_each_code_has_a_name_and_a_sentence_of_its_own(void **state)
 {
     (void)state;
@@ -128,6 +148,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_a_refusal_is_read_as_it_was_signed),
+        cmocka_unit_test(test_a_name_that_no_record_has_is_signed_as_none),
         cmocka_unit_test(test_each_code_has_a_name_and_a_sentence_of_its_own),
         cmocka_unit_test(test_a_damaged_refusal_is_refused),
         cmocka_unit_test(test_a_field_that_does_not_fit_is_refused),

@@ -124,6 +124,26 @@ static void test_a_refused_site_is_no_lie(void **state)
     chain_fini(&c);
 }
 
+/* Two sites may agree that one sends the other's record along. */
+static void test_a_record_in_a_pack_that_is_not_its_signers_is_no_lie(void **state)
+{
+    (void)state;
+    struct chain c;
+    struct verify_result found = {0};
+    struct buf block = buf_new(RECORD_BYTES_MAX);
+    chain_init(&c, &three_sites);
+    chain_play(&c, NULL);
+    struct pack *own = fixture_pack(&c.f, 1, 1), *other = fixture_pack(&c.f, 0, 1);
+    MUST(pack_get(own, &c.records[1], &block, err));
+    MUST(pack_put(other, &c.records[1], buf_bytes(&block), err));
+    pack_close(own);
+    pack_close(other);
+    buf_fini(&block);
+    MUST(chain_verify(NULL, &found, err));
+    assert_int_equal(found.recomputed, 1);
+    chain_fini(&c);
+}
+
 /* --- failed rounds --- */
 
 static void need_three(struct plan *plan)
@@ -661,6 +681,7 @@ int main(void)
         TEST(test_a_folder_without_a_closed_round_has_nothing_to_verify),
         TEST(test_an_older_head_can_be_asked_about),
         TEST(test_a_refused_site_is_no_lie),
+        TEST(test_a_record_in_a_pack_that_is_not_its_signers_is_no_lie),
         TEST(test_three_rounds_may_fail_in_a_row_and_no_fourth_may_come),
         TEST(test_a_round_between_failed_ones_begins_the_count_anew),
         TEST(test_each_lie_is_found_in_its_round_with_its_sentence),

@@ -78,8 +78,7 @@ void act_say(const struct worker *w, const struct task_order *o, const char *for
     fflush(stdout);
 }
 
-static bool was_said(struct worker *w, uint64_t round, enum task_verdict verdict,
-                     const struct cid *plan)
+static bool was_said(struct worker *w, uint64_t round, enum verdict verdict, const struct cid *plan)
 {
     struct cid none = {.size = 0};
     const struct cid *asked = plan == NULL ? &none : plan;
@@ -91,13 +90,13 @@ static bool was_said(struct worker *w, uint64_t round, enum task_verdict verdict
     return said;
 }
 
-void act_refuse(struct worker *w, uint64_t round, enum task_verdict verdict, const struct cid *plan,
+void act_refuse(struct worker *w, uint64_t round, enum verdict verdict, const struct cid *plan,
                 const char *detail)
 {
     char approved[CID_TEXT_MAX], asked[CID_TEXT_MAX], sentence[WORKER_SENTENCE_MAX];
     if (was_said(w, round, verdict, plan))
         return;
-    snprintf(sentence, sizeof sentence, "%s%s%s", task_verdict_sentence(verdict),
+    snprintf(sentence, sizeof sentence, "%s%s%s", verdict_sentence(verdict),
              detail[0] == '\0' ? "" : ": ", detail);
     w->advice[0] = '\0';
     if (plan != NULL) {
@@ -109,9 +108,9 @@ void act_refuse(struct worker *w, uint64_t round, enum task_verdict verdict, con
                  w->folder->dir, asked);
     }
     log_error("task-refused", "round=%llu code=%s: %s%s%s", (unsigned long long)round,
-              task_verdict_name(verdict), sentence, w->advice[0] == '\0' ? "" : "; ", w->advice);
+              verdict_name(verdict), sentence, w->advice[0] == '\0' ? "" : "; ", w->advice);
     event_log_put(&w->log, "task-refused", "{s:I,s:s,s:s}", "round", (json_int_t)round, "code",
-                  task_verdict_name(verdict), "sentence", sentence);
+                  verdict_name(verdict), "sentence", sentence);
     snprintf(w->trouble, sizeof w->trouble, "the task of round %llu is refused here: %.900s",
              (unsigned long long)round, sentence);
 }
@@ -155,8 +154,9 @@ static void say_sealed(struct worker *w, const struct task_effect *x)
     event_log_put(&w->log, "trained", "{s:I,s:f,s:o,s:o}", "round", (json_int_t)x->round, "seconds",
                   (double)k->ms / 1000, "loss", number_or_null(k->loss), "accuracy",
                   number_or_null(k->accuracy));
-    event_log_put(&w->log, "sealed", "{s:I,s:s,s:I}", "round", (json_int_t)x->round, "record",
-                  cid_format(&x->record, record), "bytes", (json_int_t)k->bytes);
+    event_log_put(&w->log, "sealed", "{s:I,s:s,s:I,s:f}", "round", (json_int_t)x->round, "record",
+                  cid_format(&x->record, record), "bytes", (json_int_t)k->bytes, "seconds",
+                  (double)k->seal_ms / 1000);
 }
 
 /* The state has moved on already: what was answered is in the effect and in `answer`. */
@@ -228,6 +228,9 @@ static void perform(struct worker *w, const struct task_effect *x)
         return;
     case TASK_UPLOAD_JOB:
         work_start(w, WORK_UPLOAD);
+        return;
+    case TASK_REPAIR_JOB:
+        work_start(w, WORK_REPAIR);
         return;
     case TASK_CANCEL_JOB:
         work_cancel(w);

@@ -25,7 +25,7 @@ static bool is_study_cid(const struct cid *c)
 static bool take_head(struct worker *w, const struct buf *signed_head, struct task_evidence *keep,
                       struct head_statement *out)
 {
-    struct err err;
+    struct err err = {.text = "it names no round"};
     if (statement_decode_head(buf_bytes(signed_head), study_of(w), coordinator_of(w), out, &err) ==
             0 &&
         out->round > 0 && is_study_cid(&out->record) &&
@@ -95,7 +95,7 @@ static bool take_welcome(struct worker *w, const struct msg *m, uint64_t time_ms
         log_error("ignored", "what=welcome why=\"version %u was not offered\"", m->agreed);
         return false;
     }
-    bool first = !s->welcomed;
+    bool first = !s->welcomed && !w->finished;
     s->welcomed = true;
     s->told_unadmitted = false;
     s->refusals = 0;
@@ -173,11 +173,11 @@ static bool take_task(struct worker *w, const struct msg *m, uint64_t time_ms, s
     if (m->round <= w->task.done)
         return false; /* an echo */
     if (!cid_equal(&m->plan, &w->folder->policy.plan)) {
-        act_refuse(w, m->round, TASK_OTHER_PLAN, &m->plan, "");
+        act_refuse(w, m->round, VERDICT_OTHER_PLAN, &m->plan, "");
         return false;
     }
     if (!confirms(w, m, e)) {
-        act_refuse(w, m->round, TASK_UNSIGNED_HEAD, NULL, "");
+        act_refuse(w, m->round, VERDICT_UNSIGNED_HEAD, NULL, "");
         return false;
     }
     worker_hurry(w, time_ms);
@@ -207,7 +207,9 @@ static bool is_ours(const struct worker *w, const struct msg *m)
 static bool take_list_of_missing(struct worker *w, struct msg *m, uint64_t time_ms,
                                  struct task_event *e)
 {
-    if (!is_ours(w, m))
+    bool asked_again = w->task.phase == TASK_IDLE && m->round == w->task.done &&
+                       cid_equal(&m->record, &w->task.record);
+    if (!is_ours(w, m) && !asked_again)
         return false;
     free(w->listed);
     w->listed = m->cids;

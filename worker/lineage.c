@@ -21,11 +21,11 @@ void lineage_fini(struct lineage *l)
 }
 
 /* What the peer's bytes are to blame for is final; all else may be better next time. */
-static int judge(int rc, enum task_verdict value, enum task_verdict *verdict)
+static int judge(int rc, enum verdict value, enum verdict *verdict)
 {
     bool blamed = rc == ERR_MALFORMED || rc == ERR_DENIED || rc == ERR_LIMIT || rc == ERR_EXISTS ||
                   rc == ERR_UNSUPPORTED || rc == ERR_USAGE;
-    *verdict = blamed ? value : TASK_FIT;
+    *verdict = blamed ? value : VERDICT_FIT;
     return rc;
 }
 
@@ -38,7 +38,7 @@ static int get(struct lineage *l, const struct cid *cid, struct buf *out, struct
 /* --- the study --- */
 
 static int get_study(struct lineage *l, const struct cid *plan, struct buf *block,
-                     enum task_verdict *verdict, struct err *err)
+                     enum verdict *verdict, struct err *err)
 {
     const struct invitation *i = l->invitation;
     struct plan p;
@@ -47,15 +47,14 @@ static int get_study(struct lineage *l, const struct cid *plan, struct buf *bloc
         rc = get(l, plan, block, err);
     if (rc != 0)
         return rc;
-    rc = judge(plan_decode(buf_bytes(block), &i->study, &i->founder, &p, err), TASK_WRONG_PLAN,
+    rc = judge(plan_decode(buf_bytes(block), &i->study, &i->founder, &p, err), VERDICT_WRONG_PLAN,
                verdict);
     return rc != 0 ? rc : get(l, &p.layout, block, err);
 }
 
-int lineage_study(struct lineage *l, const struct cid *plan, enum task_verdict *verdict,
-                  struct err *err)
+int lineage_study(struct lineage *l, const struct cid *plan, enum verdict *verdict, struct err *err)
 {
-    *verdict = TASK_FIT;
+    *verdict = VERDICT_FIT;
     if (l->study.layout != NULL && cid_equal(&l->study.plan.cid, plan))
         return 0;
     struct study s;
@@ -64,13 +63,13 @@ int lineage_study(struct lineage *l, const struct cid *plan, enum task_verdict *
     buf_fini(&block);
     if (rc != 0)
         return rc;
-    rc =
-        judge(study_load(l->store, &l->invitation->study, plan, &s, err), TASK_WRONG_PLAN, verdict);
+    rc = judge(study_load(l->store, &l->invitation->study, plan, &s, err), VERDICT_WRONG_PLAN,
+               verdict);
     if (rc != 0)
         return rc;
     if (!key_equal(&s.charter.founder, &l->invitation->founder)) {
         study_fini(&s);
-        *verdict = TASK_WRONG_PLAN;
+        *verdict = VERDICT_WRONG_PLAN;
         return err_set(err, ERR_DENIED, "the charter names another founder than the invitation");
     }
     study_fini(&l->study);
@@ -93,15 +92,14 @@ static int get_site(void *self, const struct cid *cid, struct err *err)
     return cid_equal(cid, &s->prev) ? 0 : get(s->l, cid, &s->block, err);
 }
 
-static int get_sites(struct lineage *l, struct bytes block, enum task_verdict *verdict,
-                     struct err *err)
+static int get_sites(struct lineage *l, struct bytes block, enum verdict *verdict, struct err *err)
 {
     struct record r;
     int rc = record_open(block, "colmeia/roster/1", &r, err);
     if (rc == 0)
         rc = record_expect(&r, &l->invitation->study, &l->invitation->founder, "the founder", err);
     if (rc != 0)
-        return judge(rc, TASK_WRONG_ROSTER, verdict);
+        return judge(rc, VERDICT_WRONG_ROSTER, verdict);
     struct site_links s = {.l = l, .block = buf_new(STORE_BLOCK_BYTES_MAX)};
     s.prev = record_link_or_null(&r, "prev");
     rc = cbor_check(block, get_site, &s, err);
@@ -110,7 +108,7 @@ static int get_sites(struct lineage *l, struct bytes block, enum task_verdict *v
 }
 
 /* Makes `cid` the roster in hand. */
-static int get_roster(struct lineage *l, const struct cid *cid, enum task_verdict *verdict,
+static int get_roster(struct lineage *l, const struct cid *cid, enum verdict *verdict,
                       struct err *err)
 {
     const struct invitation *i = l->invitation;
@@ -124,13 +122,13 @@ static int get_roster(struct lineage *l, const struct cid *cid, enum task_verdic
     buf_fini(&block);
     if (rc != 0)
         return rc;
-    rc = judge(roster_load(l->store, &i->study, &i->founder, cid, &found, err), TASK_WRONG_ROSTER,
-               verdict);
+    rc = judge(roster_load(l->store, &i->study, &i->founder, cid, &found, err),
+               VERDICT_WRONG_ROSTER, verdict);
     if (rc != 0)
         return rc;
     if (!key_equal(&found.coordinator, &i->coordinator)) {
         roster_fini(&found);
-        *verdict = TASK_WRONG_ROSTER;
+        *verdict = VERDICT_WRONG_ROSTER;
         return err_set(err, ERR_DENIED,
                        "the roster names another coordinator key than the invitation");
     }
@@ -150,26 +148,26 @@ static bool is_counted(const struct round_record *r, const struct cid *update)
 }
 
 static int check_record(const struct lineage *l, const struct lineage_walk *w,
-                        const struct round_record *r, uint64_t round, enum task_verdict *verdict,
+                        const struct round_record *r, uint64_t round, enum verdict *verdict,
                         struct err *err)
 {
-    *verdict = TASK_WRONG_RECORD;
+    *verdict = VERDICT_WRONG_RECORD;
     if (r->round != round)
         return err_set(err, ERR_DENIED, "it says that it is round %llu",
                        (unsigned long long)r->round);
     if (!cid_equal(&r->plan, &l->study.plan.cid))
         return err_set(err, ERR_DENIED, "it was made under another plan");
-    *verdict = TASK_NOT_DESCENDING;
+    *verdict = VERDICT_NOT_DESCENDING;
     if (round == w->through.round && !cid_equal(&r->cid, &w->through.record))
         return err_set(err, ERR_DENIED,
                        "the coordinator has signed another record for this round before");
-    *verdict = TASK_FIT;
+    *verdict = VERDICT_FIT;
     return 0;
 }
 
 /* One step down: the record `cid` of `round`; `out` is the caller's to fini. */
 static int take_record(struct lineage *l, const struct lineage_walk *w, const struct cid *cid,
-                       uint64_t round, struct round_record *out, enum task_verdict *verdict,
+                       uint64_t round, struct round_record *out, enum verdict *verdict,
                        struct err *err)
 {
     struct buf block = buf_new(STORE_BLOCK_BYTES_MAX);
@@ -177,7 +175,7 @@ static int take_record(struct lineage *l, const struct lineage_walk *w, const st
     if (rc == 0)
         rc = judge(round_record_decode(buf_bytes(&block), &l->invitation->study,
                                        &l->invitation->coordinator, out, err),
-                   TASK_WRONG_RECORD, verdict);
+                   VERDICT_WRONG_RECORD, verdict);
     buf_fini(&block);
     if (rc != 0)
         return rc;
@@ -204,7 +202,7 @@ static void note(const struct lineage_walk *w, const struct round_record *r,
 
 /* Where the walk has nothing to do, the model is still to be read from the record it ends at. */
 static int read_top(struct lineage *l, const struct lineage_walk *w, struct lineage_found *found,
-                    enum task_verdict *verdict, struct err *err)
+                    enum verdict *verdict, struct err *err)
 {
     struct round_record r;
     int rc = take_record(l, w, &w->top.record, w->top.round, &r, verdict, err);
@@ -216,12 +214,12 @@ static int read_top(struct lineage *l, const struct lineage_walk *w, struct line
 }
 
 int lineage_follow(struct lineage *l, const struct lineage_walk *w, struct lineage_found *out,
-                   enum task_verdict *verdict, struct err *err)
+                   enum verdict *verdict, struct err *err)
 {
     struct lineage_found found = {.next = l->study.plan.model};
     struct cid at = w->top.record;
     int rc = 0;
-    *verdict = TASK_FIT;
+    *verdict = VERDICT_FIT;
     for (uint64_t round = w->top.round; rc == 0 && round > w->from.round; round--) {
         struct round_record r;
         if (atomic_load(w->cancel))
@@ -234,7 +232,7 @@ int lineage_follow(struct lineage *l, const struct lineage_walk *w, struct linea
         round_record_fini(&r);
     }
     if (w->top.round < w->from.round || !cid_equal(&at, &w->from.record)) {
-        *verdict = TASK_NOT_DESCENDING;
+        *verdict = VERDICT_NOT_DESCENDING;
         return err_set(err, ERR_DENIED, "it does not lead back to round %llu as this site knows it",
                        (unsigned long long)w->from.round);
     }
@@ -260,7 +258,7 @@ static int check_place(struct lineage *l, const struct task_order *o, struct err
 
 /* The newest roster keeps what the last round's said. */
 static int check_roster(struct lineage *l, const struct task_order *o, const struct cid *before,
-                        enum task_verdict *verdict, struct err *err)
+                        enum verdict *verdict, struct err *err)
 {
     struct roster earlier = {.sites = NULL};
     int rc = 0;
@@ -273,26 +271,26 @@ static int check_roster(struct lineage *l, const struct task_order *o, const str
     }
     rc = get_roster(l, &o->roster, verdict, err);
     if (rc == 0 && earlier.sites != NULL)
-        rc = judge(roster_check_append(&earlier, &l->roster, err), TASK_WRONG_ROSTER, verdict);
+        rc = judge(roster_check_append(&earlier, &l->roster, err), VERDICT_WRONG_ROSTER, verdict);
     if (rc == 0)
-        rc = judge(check_place(l, o, err), TASK_WRONG_ROSTER, verdict);
+        rc = judge(check_place(l, o, err), VERDICT_WRONG_ROSTER, verdict);
     roster_fini(&earlier);
     return rc;
 }
 
 int lineage_order(struct lineage *l, const struct task_order *o, const struct lineage_found *below,
-                  enum task_verdict *verdict, struct err *err)
+                  enum verdict *verdict, struct err *err)
 {
     const struct rule *rule = plan_rule(&l->study.plan, o->round);
-    *verdict = TASK_FIT;
+    *verdict = VERDICT_FIT;
     if (rule == NULL || strcmp(rule->name, o->rule) != 0 || o->exchange >= rule->exchange_count) {
-        *verdict = TASK_WRONG_RULE;
+        *verdict = VERDICT_WRONG_RULE;
         return err_set(err, ERR_DENIED, "the plan has %s for round %llu",
                        rule == NULL ? "nothing" : rule->name, (unsigned long long)o->round);
     }
     if (!cid_equal(&o->base, &below->next)) {
         char expected[CID_TEXT_MAX];
-        *verdict = TASK_WRONG_BASE;
+        *verdict = VERDICT_WRONG_BASE;
         return err_set(err, ERR_DENIED, "the round before it made the model %s",
                        cid_format(&below->next, expected));
     }

@@ -53,17 +53,17 @@ void lineage_init(struct lineage *l, const struct world *world, struct store *st
 void lineage_fini(struct lineage *l);
 
 /* The functions below return 0, or an error: then *verdict says why nothing like it must be trained
- * here, or is TASK_FIT if the way was bad and the same question may be asked again. */
+ * here, or is VERDICT_FIT if the way was bad and the same question may be asked again. */
 
 /* Charter, plan and layout. */
-int lineage_study(struct lineage *l, const struct cid *plan, enum task_verdict *verdict,
+int lineage_study(struct lineage *l, const struct cid *plan, enum verdict *verdict,
                   struct err *err) MUST_USE;
 /* The chain of records; needs the study. */
 int lineage_follow(struct lineage *l, const struct lineage_walk *w, struct lineage_found *out,
-                   enum task_verdict *verdict, struct err *err) MUST_USE;
+                   enum verdict *verdict, struct err *err) MUST_USE;
 /* The task itself against what lineage_follow found below it. */
 int lineage_order(struct lineage *l, const struct task_order *o, const struct lineage_found *below,
-                  enum task_verdict *verdict, struct err *err) MUST_USE;
+                  enum verdict *verdict, struct err *err) MUST_USE;
 
 /* The newest model before `newest` on the chain from the record `head` down, as far as records are
  * here; none if there is none. */

@@ -3,7 +3,7 @@
  * native -- the built-in trainer: the plan's architecture, on the site's table of numbers.
  *
  * Loss and accuracy are those of the base before training, on all of the site's rows; the weight is
- * their number. The model is held in memory twice over.
+ * their number. The model is held in memory.
  */
 #ifndef COLMEIA_WORKER_NATIVE_H
 #define COLMEIA_WORKER_NATIVE_H

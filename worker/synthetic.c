@@ -5,7 +5,9 @@
 
 #include "aggregate/moments.h"
 
-#define UNIT (1.0 / 1024) /* a power of two: small multiples of it are exact */
+/* No power of two: sums are rounded, each as its element demands, so that no two shards are alike.
+ */
+#define UNIT 0.001
 
 /* One pass from the base's file to the output's. */
 struct pass {
@@ -51,7 +53,6 @@ static int change_tensor(struct pass *p, const struct tensor *t, struct err *err
         rc = f->write(f->self, p->to, at, p->piece, size, err);
         if (rc != 0)
             return rc;
-        f->start_writeback(f->self, p->to, at, size);
         done += size;
     }
     return 0;

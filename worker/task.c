@@ -14,7 +14,7 @@ static struct task_effect *wish(struct task_effects *out, enum task_effect_type 
     return x;
 }
 
-static void refuse(struct task_effects *out, uint64_t round, enum task_verdict verdict)
+static void refuse(struct task_effects *out, uint64_t round, enum verdict verdict)
 {
     wish(out, TASK_SAY_REFUSED, round)->verdict = verdict;
 }
@@ -67,11 +67,11 @@ static bool ordered(struct task *t, const struct task_event *e, struct task_effe
     if (memcmp(o, &t->order, sizeof *o) == 0 || o->round - 1 < t->seen.round)
         return false; /* an echo, or old */
     if (is_working(t) && o->round == t->order.round) {
-        refuse(out, o->round, TASK_CONFLICT);
+        refuse(out, o->round, VERDICT_CONFLICT);
         return false;
     }
     if (o->round - 1 == t->seen.round && !cid_equal(&o->prev, &t->seen.record)) {
-        refuse(out, o->round, TASK_NOT_DESCENDING);
+        refuse(out, o->round, VERDICT_NOT_DESCENDING);
         return false;
     }
     if (is_working(t))
@@ -90,7 +90,7 @@ static bool head(struct task *t, const struct task_event *e, struct task_effects
         return false;
     if (e->round == t->seen.round) {
         if (!cid_equal(&e->record, &t->seen.record))
-            refuse(out, e->round, TASK_NOT_DESCENDING);
+            refuse(out, e->round, VERDICT_NOT_DESCENDING);
         return false;
     }
     see(t, e->round, &e->record, &e->statement);
@@ -156,6 +156,7 @@ static bool ended(struct task *t, const struct task_event *e, struct task_effect
         return false;
     memset(t, 0, sizeof *t);
     t->done = e->round;
+    t->record = e->record;
     t->proven = e->proven;
     t->receipt = e->receipt;
     see(t, e->seen.round, &e->seen.record, &e->statement);
@@ -170,16 +171,24 @@ static bool ended(struct task *t, const struct task_event *e, struct task_effect
     return true;
 }
 
+/* Blocks of the update answered last were found damaged over there; no answer is due. */
+static void repair(const struct task *t, const struct task_event *e, struct task_effects *out)
+{
+    if (e->type == TASK_LISTED && e->count > 0 && e->round == t->done &&
+        cid_equal(&e->record, &t->record))
+        wish(out, TASK_REPAIR_JOB, e->round);
+}
+
 static void sending(const struct task *t, const struct task_event *e, struct task_effects *out)
 {
-    if (t->phase != TASK_SEND || e->round != t->order.round || !cid_equal(&e->record, &t->record))
+    if (e->round != t->order.round || !cid_equal(&e->record, &t->record))
         return;
-    enum task_effect_type next = TASK_SEND_SUBMIT;
     if (e->type == TASK_LISTED && e->count > 0)
-        next = TASK_UPLOAD_JOB;
+        wish(out, TASK_UPLOAD_JOB, e->round);
     else if (e->type == TASK_UPLOADED && e->more)
-        next = TASK_SEND_MISSING;
-    wish(out, next, e->round);
+        wish(out, TASK_SEND_MISSING, e->round);
+    else
+        wish(out, TASK_SEND_SUBMIT, e->round);
 }
 
 static void hint(const struct task *t, const struct task_event *e, struct task_effects *out)
@@ -224,7 +233,10 @@ bool task_step(struct task *t, const struct task_event *e, struct task_effects *
         return base_lost(t, e, out);
     case TASK_LISTED:
     case TASK_UPLOADED:
-        sending(t, e, out);
+        if (t->phase == TASK_SEND)
+            sending(t, e, out);
+        else if (t->phase == TASK_IDLE)
+            repair(t, e, out);
         return false;
     case TASK_HINT:
         hint(t, e, out);
@@ -269,21 +281,6 @@ bool task_evidence_set(struct task_evidence *e, struct bytes from)
 }
 
 /* --- words --- */
-
-#define AS_TEXT(name, text, sentence)     text,
-#define AS_SENTENCE(name, text, sentence) sentence,
-
-const char *task_verdict_name(enum task_verdict v)
-{
-    static const char *const names[] = {"fit", TASK_VERDICTS(AS_TEXT)};
-    return names[v];
-}
-
-const char *task_verdict_sentence(enum task_verdict v)
-{
-    static const char *const sentences[] = {"", TASK_VERDICTS(AS_SENTENCE)};
-    return sentences[v];
-}
 
 const char *task_phase_name(enum task_phase p)
 {
@@ -407,7 +404,7 @@ int task_event_decode(struct cbor *r, struct task_event *out, struct err *err)
         out->record = cbor_take_link(r);
     } else if (type == TASK_UNFIT && items == 3) {
         out->round = cbor_take_uint(r, UINT64_MAX - 1);
-        out->verdict = (enum task_verdict)cbor_take_uint(r, TASK_VERDICT_COUNT - 1);
+        out->verdict = (enum verdict)cbor_take_uint(r, VERDICT_COUNT - 1);
     } else {
         cbor_fail(r, "not an event of this program");
     }

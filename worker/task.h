@@ -20,6 +20,7 @@
 #include "base/cbor.h"
 #include "study/refusal.h"
 #include "transport/msg.h"
+#include "worker/verdict.h"
 
 #define TASK_VERSION     1    /* of the step; a journal of another one is refused */
 #define TASK_EFFECTS_MAX 1024 /* of one turn of the loop: at most four an event */
@@ -31,35 +32,6 @@ enum task_phase {
     TASK_TRAIN, /* and sealing: nothing has left the site */
     TASK_SEND   /* sealed: the same bytes until they are answered */
 };
-
-/* Why a task is not done here. Said with code and sentence; nothing goes to the coordinator. */
-#define TASK_VERDICTS(X)                                                                           \
-    X(OTHER_PLAN, "other-plan", "it asks for a plan that this site has not approved")              \
-    X(UNSIGNED_HEAD, "unsigned-head",                                                              \
-      "it stands on a round that the coordinator's signature does not confirm")                    \
-    X(NOT_DESCENDING, "not-descending",                                                            \
-      "it does not descend from the newest round that this site has seen")                         \
-    X(CONFLICT, "conflict", "this site has another task for the same round")                       \
-    X(WRONG_RECORD, "wrong-record",                                                                \
-      "a round record behind it is not what study, plan, round number or signature demand")        \
-    X(WRONG_PLAN, "wrong-plan",                                                                    \
-      "the plan or its layout is not a valid one of the study's founder")                          \
-    X(WRONG_ROSTER, "wrong-roster",                                                                \
-      "its roster is not the founder's, or does not have this site at its place")                  \
-    X(WRONG_RULE, "wrong-rule", "the plan's schedule has another rule for this round")             \
-    X(WRONG_BASE, "wrong-base", "its base is not the model that the round before it made")         \
-    X(WRONG_MODEL, "wrong-model", "its base model is not of the plan's layout")
-
-enum task_verdict {
-    TASK_FIT = 0,
-#define TASK_AS_ENUM(name, text, sentence) TASK_##name,
-    TASK_VERDICTS(TASK_AS_ENUM)
-#undef TASK_AS_ENUM
-    TASK_VERDICT_COUNT
-};
-
-const char *task_verdict_name(enum task_verdict v);     /* "other-plan" */
-const char *task_verdict_sentence(enum task_verdict v); /* the table's */
 
 /* What a Task message asks for. No padding: compared with memcmp. */
 struct task_order {
@@ -89,7 +61,7 @@ struct task {
     struct task_evidence statement; /* of `seen` */
     struct task_evidence receipt;   /* newest */
     struct task_order order;        /* fetch, train, send; idle: none, or one found unfit */
-    struct cid record;              /* send: the sealed update */
+    struct cid record;              /* send: the sealed update; idle: the one answered last */
 };
 
 enum task_event_type {
@@ -108,12 +80,12 @@ enum task_event_type {
 
 struct task_event {
     enum task_event_type type;
-    uint64_t round;    /* all but ordered and retry; ended: 0 at the very beginning */
-    struct cid record; /* sealed, listed, uploaded, ended: the update; head: the round record */
-    bool accepted;     /* ended */
-    bool more;         /* uploaded: the list may have been cut short */
-    uint64_t count;    /* listed */
-    enum task_verdict verdict;      /* unfit */
+    uint64_t round;       /* all but ordered and retry; ended: 0 at the very beginning */
+    struct cid record;    /* sealed, listed, uploaded, ended: the update; head: the round record */
+    bool accepted;        /* ended */
+    bool more;            /* uploaded: the list may have been cut short */
+    uint64_t count;       /* listed */
+    enum verdict verdict; /* unfit */
     struct task_order order;        /* ordered */
     struct task_head proven, seen;  /* ended */
     struct task_evidence statement; /* ordered, head, ended */
@@ -128,6 +100,7 @@ enum task_effect_type {
     TASK_FETCH_JOB,
     TASK_TRAIN_JOB,
     TASK_UPLOAD_JOB,
+    TASK_REPAIR_JOB, /* blocks of the update answered last, damaged over there */
     TASK_CANCEL_JOB, /* what it makes is of no use any more */
     TASK_SAY_TAKEN,  /* these are for the log and the person */
     TASK_SAY_FETCHED,
@@ -142,7 +115,7 @@ struct task_effect {
     uint64_t round;
     struct cid record;
     bool accepted;
-    enum task_verdict verdict;
+    enum verdict verdict;
 };
 
 struct task_effects {

@@ -8,11 +8,12 @@
  * never touches the network. The plan names it:
  *
  *     native     trains the plan's architecture on the site's table of numbers
- *     null       a test trainer, needs no data: adds (site + 1) * round / 1024 to every element
- *     constant   a test trainer, needs no data: adds (site + 1) / 1024 to every element
+ *     null       a test trainer, needs no data: adds (site + 1) * round / 1000 to every element
+ *     constant   a test trainer, needs no data: adds (site + 1) / 1000 to every element
  *
- * Both test trainers work for any layout whose averaged tensors are F32 or F64 (other tensors are
- * copied), stream in pieces of 1 MiB, and weigh every site 1.
+ * Each sum is rounded as its element demands. Both test trainers work for any layout whose averaged
+ * tensors are F32 or F64 (other tensors are copied), stream in pieces of 1 MiB, and weigh every
+ * site 1.
  */
 #ifndef COLMEIA_WORKER_TRAINER_H
 #define COLMEIA_WORKER_TRAINER_H

@@ -62,7 +62,8 @@ void worker_trouble(struct worker *w, const char *event, const char *sentence, c
     snprintf(w->advice, sizeof w->advice, "%s", advice);
     struct buf safe = buf_new(WORKER_SENTENCE_MAX * 6);
     log_escape(&safe, bytes_of_text(w->trouble));
-    log_warn(event, "why=%s%s%s", buf_text(&safe), advice[0] == '\0' ? "" : " advice=", advice);
+    log_warn(event, advice[0] == '\0' ? "why=%s%s" : "why=%s advice=\"%s\"", buf_text(&safe),
+             advice);
     buf_fini(&safe);
 }
 
@@ -216,11 +217,11 @@ static void tick(struct worker *w, uint64_t time_ms)
     if (time_ms < w->tick_ms)
         return;
     w->tick_ms = time_ms + WORKER_TICK_MS;
-    if (w->said_verdict == TASK_OTHER_PLAN &&
+    if (w->said_verdict == VERDICT_OTHER_PLAN &&
         folder_read_policy(w->folder->dir, &policy, NULL) == 0 &&
         !cid_equal(&policy.plan, &w->folder->policy.plan)) {
         w->folder->policy = policy;
-        w->said_verdict = TASK_FIT;
+        w->said_verdict = VERDICT_FIT;
         w->nudged = true;
     }
     if (w->working && atomic_load(&w->work.cancel))

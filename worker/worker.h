@@ -15,49 +15,14 @@
 #include "worker/folder.h"
 #include "worker/lineage.h"
 #include "worker/task.h"
-#include "worker/trainer.h"
+#include "worker/work.h"
 
 #define WORKER_RETRY_MS     1000  /* a request is repeated after this, then ... */
 #define WORKER_RETRY_MAX_MS 15000 /* ... ever later, up to this: below what counts as offline */
 #define WORKER_GREET_MS     250   /* hellos that answer greetings keep this distance */
 #define WORKER_TICK_MS      1000
 #define WORKER_FAREWELL_MS  1000 /* after the end: how long the last hello waits for its answer */
-#define WORKER_ROOM         4    /* models that must fit on the disk before a task is begun */
 #define WORKER_SENTENCE_MAX 1024
-
-enum work_kind {
-    WORK_FETCH,  /* records, their checks, the base model */
-    WORK_TRAIN,  /* trainer and seal */
-    WORK_UPLOAD, /* the blocks that the coordinator misses */
-    WORK_FINAL   /* the finished study's record and model */
-};
-
-/* The one job: what it needs is copied in, what it found is read out by work_finish. */
-struct work {
-    struct job job;
-    struct worker *worker; /* of it only what does not change while a job runs */
-    enum work_kind kind;
-    struct task_order order;
-    struct cid record; /* upload */
-    struct cid *cids;  /* upload: what to send; owned */
-    size_t cid_count;
-    bool more; /* upload: the list was as long as a list can be */
-    struct lineage_walk walk;
-    char data[FOLDER_DATA_MAX];
-    atomic_bool cancel;
-    /* results */
-    int rc;
-    struct err err;
-    enum task_verdict verdict;
-    bool base_lost;
-    bool omitted; /* a round record lacks an update that was acknowledged */
-    struct cid sealed;
-    struct cid model; /* final */
-    uint64_t rounds;  /* of the plan; 0: not known yet */
-    uint64_t bytes;   /* moved, or sealed */
-    uint64_t ms;      /* it took; of train, the trainer alone */
-    double loss, accuracy;
-};
 
 /* The conversation with the coordinator's present process: never journalled. */
 struct session {
@@ -110,7 +75,7 @@ struct worker {
     /* What was said already, so that it is said once. */
     struct cid said_plan;
     uint64_t said_round;
-    enum task_verdict said_verdict;
+    enum verdict said_verdict;
     char trouble[WORKER_SENTENCE_MAX]; /* why there is no progress; "" */
     char advice[WORKER_SENTENCE_MAX];  /* what a person could do; "" */
     char waits_for[MSG_TEXT_MAX];      /* the coordinator's word, while idle */
@@ -144,14 +109,8 @@ void act_say(const struct worker *w, const struct task_order *o, const char *for
     PRINTF_LIKE(3, 4);
 /* Says and logs, once, that a task is not done here. `plan`: the one it asks for, of OTHER_PLAN;
  * else NULL. `detail` may be "". */
-void act_refuse(struct worker *w, uint64_t round, enum task_verdict verdict, const struct cid *plan,
+void act_refuse(struct worker *w, uint64_t round, enum verdict verdict, const struct cid *plan,
                 const char *detail);
-
-/* work.c: starts a job of this kind for the present task, unless one runs already. */
-void work_start(struct worker *w, enum work_kind kind);
-void work_cancel(struct worker *w);
-/* Takes a finished job back; true if `e` was filled. */
-bool work_finish(struct worker *w, struct job *job, uint64_t time_ms, struct task_event *e);
 
 /* status.c: DIR/status.json. */
 void status_write(struct worker *w, bool running);

@@ -82,13 +82,21 @@ static struct task_event about(enum task_event_type type, uint64_t round, const 
 static struct task_event unfit(uint64_t round)
 {
     struct task_event e = event(TASK_UNFIT, round);
-    e.verdict = TASK_WRONG_BASE;
+    e.verdict = VERDICT_WRONG_BASE;
     return e;
 }
 
 static struct task_event listed(const char *record, uint64_t count)
 {
     struct task_event e = about(TASK_LISTED, ROUND, record);
+    e.count = count;
+    return e;
+}
+
+/* Of the update that was answered last. */
+static struct task_event relisted(uint64_t count)
+{
+    struct task_event e = about(TASK_LISTED, ROUND - 1, "update 6");
     e.count = count;
     return e;
 }
@@ -201,7 +209,7 @@ static struct task_event answered_another(void)
 
 /* What a row says of each phase (new, idle, fetch, train, send): the phase afterwards by its first
  * letter, * if that is journalled, and the effects in order: Hello Want Missing Submit; jobs fetch,
- * train, upload; cancel; said: Taken Fetched seaLed Answered Dropped Refused. */
+ * train, upload, repair (p); cancel; said: Taken Fetched seaLed Answered Dropped Refused. */
 struct row {
     const char *what;
     struct task_event event;
@@ -209,7 +217,7 @@ struct row {
 };
 
 static const char phase_letters[] = "nifts";
-static const char effect_letters[] = "HWMSftucTFLADR";
+static const char effect_letters[] = "HWMSftupcTFLADR";
 
 static void check_cell(const struct row *row, enum task_phase in)
 {
@@ -276,6 +284,8 @@ static void test_work_and_answers_do_in_every_phase_what_the_table_says(void **s
         {"base lost, dropped task", event(TASK_BASE_LOST, ROUND - 1), {"n", "i", "f", "t", "s"}},
         {"blocks are missing", listed("update 7", 5), {"n", "i", "f", "t", "su"}},
         {"nothing is missing", listed("update 7", 0), {"n", "i", "f", "t", "sS"}},
+        {"the answered one's blocks", relisted(5), {"n", "ip", "f", "t", "s"}},
+        {"nothing of the answered one", relisted(0), {"n", "i", "f", "t", "s"}},
         {"another update's blocks", listed("other", 5), {"n", "i", "f", "t", "s"}},
         {"uploaded", uploaded("update 7", false), {"n", "i", "f", "t", "sS"}},
         {"uploaded a full list", uploaded("update 7", true), {"n", "i", "f", "t", "sM"}},
@@ -367,7 +377,7 @@ static void test_the_first_round_stands_on_the_charter(void **state)
     must(&t, begun());
     struct task_event fork = ordered_from(1, "another study");
     assert_false(step(&t, &fork, &out));
-    assert_int_equal(out.items[0].verdict, TASK_NOT_DESCENDING);
+    assert_int_equal(out.items[0].verdict, VERDICT_NOT_DESCENDING);
     must(&t, ordered(1));
 }
 
@@ -479,9 +489,9 @@ static void test_numbers_out_of_range_are_refused(void **state)
 static void test_every_verdict_has_a_word_and_a_sentence(void **state)
 {
     (void)state;
-    for (int v = TASK_FIT + 1; v < TASK_VERDICT_COUNT; v++) {
-        assert_true(strlen(task_verdict_name((enum task_verdict)v)) > 3);
-        assert_true(strlen(task_verdict_sentence((enum task_verdict)v)) > 20);
+    for (int v = VERDICT_FIT + 1; v < VERDICT_COUNT; v++) {
+        assert_true(strlen(verdict_name((enum verdict)v)) > 3);
+        assert_true(strlen(verdict_sentence((enum verdict)v)) > 20);
     }
 }
 

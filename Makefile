@@ -41,17 +41,16 @@ NEEDS_worker      := worker $(NEEDS_study)
 NEEDS_cli         := cli $(NEEDS_study)
 FOLDERS  := base model aggregate transport study coordinator worker cli
 PROGRAMS := colmeia-coordinator colmeia-worker colmeia
-MAIN_colmeia-coordinator := coordinator
-MAIN_colmeia-worker      := worker
-MAIN_colmeia             := cli
+main_of   = $(or $(patsubst colmeia-%,%,$(filter-out colmeia,$(1))),cli)
 
 objects   = $(patsubst %.c,$(O)/%.o,$(filter-out %/main.c,$(wildcard $(1)/*.c)))
 archives  = $(patsubst %,$(O)/lib%.a,$(1))
 GEN_OBJ  := $(O)/transport/msg.pb-c.o
 TESTS    := $(patsubst tests/%.c,$(O)/tests/%,$(wildcard $(FOLDERS:%=tests/%/*_test.c)))
+LIAR     := $(O)/tests/e2e/liar
 BENCHES  := $(patsubst benchmarks/%.c,$(O)/benchmarks/%,$(wildcard benchmarks/*_bench.c))
 
-.PHONY: help all deps programs demo test check e2e san lint fmt fmt-check bench conformance install man clean
+.PHONY: help all deps programs tests benches demo test check e2e lint fmt fmt-check bench conformance install man clean
 .SECONDARY:
 help:
 	@sed -n 's/^## //p' Makefile
@@ -59,9 +58,10 @@ help:
 ## all          the three programs, into build/release
 all: deps
 	$(Q)$(MAKE) programs
-programs: $(PROGRAMS:%=$(O)/%)
+programs: $(PROGRAMS:%=$(O)/%) $(if $(filter test,$(VARIANT)),$(LIAR))
 tests: $(TESTS)
 benches: $(BENCHES)
+programs tests benches: ; @:
 
 ## deps         install what `packages` lists and is missing (apt as root or by sudo; pip into build/venv)
 deps:
@@ -96,14 +96,12 @@ bench: all
 	@scripts/bench $(B)/release $(B) $(BENCH)
 
 ## lint         layers, doors, names, lengths
-lint:
+lint: deps
 	@scripts/lint $(B)
 
-## fmt          format every source file
-fmt:
-	@clang-format -i $$(git ls-files -co --exclude-standard '*.c' '*.h')
-fmt-check:
-	@clang-format --dry-run -Werror $$(git ls-files -co --exclude-standard '*.c' '*.h')
+## fmt          format every source file (fmt-check: say what fmt would change)
+fmt fmt-check: deps
+	@$(B)/venv/bin/clang-format $(if $(filter fmt,$@),-i,--dry-run -Werror) $$(find $(FOLDERS) tests benchmarks -name '*.[ch]')
 
 ## install      programs and man pages under PREFIX (default /usr/local)
 install: all man
@@ -111,7 +109,7 @@ install: all man
 	install -m 755 $(PROGRAMS:%=$(B)/release/%) $(DESTDIR)$(PREFIX)/bin
 	install -m 644 $(B)/man/*.1 $(DESTDIR)$(PREFIX)/share/man/man1
 man: $(patsubst docs/man/%.scd,$(B)/man/%,$(wildcard docs/man/*.scd))
-$(B)/man/%: docs/man/%.scd
+$(B)/man/%: docs/man/%.scd | deps
 	@mkdir -p $(@D) && scdoc < $< > $@
 
 ## clean        remove build/
@@ -120,7 +118,7 @@ clean:
 
 $(G)/transport/msg.pb-c.c $(G)/transport/msg.pb-c.h &: transport/msg.proto
 	@mkdir -p $(G)
-	$(Q)protoc-c --c_out=$(G) transport/msg.proto
+	$(Q)protoc --c_out=$(G) transport/msg.proto
 $(GEN_OBJ): $(G)/transport/msg.pb-c.c
 	@mkdir -p $(@D)
 	$(Q)$(CC) $(CFLAGS) -w $(PKG_CF) -MMD -MP -c $< -o $@
@@ -138,11 +136,13 @@ $(O)/tests/$(1)/%_test: tests/$(1)/%_test.c $$(call archives,$$(NEEDS_$(1)))
 endef
 $(foreach f,$(FOLDERS),$(eval $(call FOLDER_RULES,$(f))))
 define PROGRAM_RULE
-$(O)/$(1): $(O)/$(MAIN_$(1))/main.o $$(call archives,$$(NEEDS_$(MAIN_$(1))))
+$(O)/$(1): $(O)/$(call main_of,$(1))/main.o $$(call archives,$$(NEEDS_$(call main_of,$(1))))
 	$$(Q)$$(CC) $$^ -o $$@ $$(LDFLAGS) $$(LIBS)
 endef
 $(foreach p,$(PROGRAMS),$(eval $(call PROGRAM_RULE,$(p))))
-$(O)/benchmarks/%: benchmarks/%.c $(call archives,$(NEEDS_study))
+$(BENCHES): $(call archives,$(NEEDS_study))
+$(LIAR): $(call archives,$(NEEDS_worker))
+$(BENCHES) $(LIAR): $(O)/%: %.c
 	@mkdir -p $(@D)
 	$(Q)$(CC) $(CFLAGS) $(PKG_CF) -MMD -MP $< -o $@ $(LDFLAGS) $(filter %.a,$^) $(LIBS)
 

@@ -248,16 +248,26 @@ static void announce_end(struct coordinator *c)
                   (unsigned long long)r->number - 1, model);
 }
 
+/* How long the end has been quiet: sites may still fetch the final model, however long that takes.
+ */
+static uint64_t quiet_ms(struct coordinator *c, uint64_t now_ms)
+{
+    uint64_t moved = atomic_load(&c->sent) + atomic_load(&c->received);
+    if (moved != c->end_moved || c->end_moved_ms == 0 || gateway_requests(c->gateway) > 0) {
+        c->end_moved = moved;
+        c->end_moved_ms = now_ms + 1; /* never 0 */
+    }
+    return now_ms < c->end_moved_ms ? 0 : now_ms - c->end_moved_ms;
+}
+
 static void look_at_end(struct coordinator *c, uint64_t now_ms)
 {
     const struct round *r = c->round;
     if (r->phase != ROUND_FINISHED)
         return;
-    if (c->finished_ms == 0) {
-        c->finished_ms = now_ms + 1; /* never 0 */
+    if (c->end_moved_ms == 0)
         announce_end(c);
-    }
-    if (!all_know(c) && now_ms < c->finished_ms + COORDINATOR_LINGER_MS)
+    if (quiet_ms(c, now_ms) < (all_know(c) ? COORDINATOR_QUIET_MS : COORDINATOR_LINGER_MS))
         return;
     if (r->failures >= ROUND_FAILURES_MAX)
         coordinator_fail(c,

@@ -28,7 +28,8 @@
 #define COORDINATOR_WARN_MS      1000  /* between two warnings about one site's nonsense */
 #define COORDINATOR_RETRY_MS     500   /* until combine is tried again for a block asked for */
 #define COORDINATOR_TOKEN_MS     (24ull * 3600 * 1000)
-#define COORDINATOR_LINGER_MS    10000 /* at the end, for sites that may not know of it yet */
+#define COORDINATOR_LINGER_MS    10000 /* at the end, without a byte moved: some may not know */
+#define COORDINATOR_QUIET_MS     500   /* the same once all know: one may still fetch */
 #define COORDINATOR_SENTENCE_MAX 1024
 
 /* What the loop knows of a site besides the round: never journalled. */
@@ -98,13 +99,13 @@ struct coordinator {
     struct closed_round closed;
     uint64_t roster_next_ms, status_next_ms, status_wrote_ms;
     struct status_key status_key;
-    uint64_t finished_ms;            /* 0, or when the study was seen to be finished */
-    uint64_t opened_ms, combined_ms; /* monotonic: for the log's seconds */
-    uint64_t moved_before;           /* bytes when the round before was told */
-    uint64_t allowed_round;          /* for which the list of keys was made; UINT64_MAX: never */
-    bool no_room, roster_bad;        /* said already */
-    _Atomic uint64_t time_ms;        /* study time, for HTTP threads */
-    _Atomic uint64_t sent, received; /* by the gateway */
+    uint64_t end_moved, end_moved_ms; /* once finished: bytes moved, and when they last did */
+    uint64_t opened_ms, combined_ms;  /* monotonic: for the log's seconds */
+    uint64_t moved_before;            /* bytes when the round before was told */
+    uint64_t allowed_round;           /* for which the list of keys was made; UINT64_MAX: never */
+    bool no_room, roster_bad;         /* said already */
+    _Atomic uint64_t time_ms;         /* study time, for HTTP threads */
+    _Atomic uint64_t sent, received;  /* by the gateway */
     _Atomic uint64_t active[ROUND_SET_WORDS]; /* sites that may read and send, for HTTP threads */
     int exit_code;
     char failure[COORDINATOR_SENTENCE_MAX]; /* why it stops, for the last line and status */

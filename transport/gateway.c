@@ -410,6 +410,18 @@ static void handler_end(void *self, struct http_request *r)
     free(v);
 }
 
+size_t gateway_requests(struct gateway *g)
+{
+    size_t requests = 0;
+    if (g == NULL)
+        return 0;
+    pthread_mutex_lock(&g->mutex);
+    for (size_t i = 0; i < HTTP_BODIES_MAX; i++)
+        requests += g->loads[i].requests;
+    pthread_mutex_unlock(&g->mutex);
+    return requests;
+}
+
 int gateway_new(struct store *shared, const struct gateway_policy *policy, struct gateway **out,
                 struct err *err)
 {

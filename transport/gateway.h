@@ -50,5 +50,7 @@ int gateway_new(struct store *shared, const struct gateway_policy *policy, struc
                 struct err *err) MUST_USE;
 void gateway_free(struct gateway *g);
 struct http_handler gateway_handler(struct gateway *g);
+/* Requests of sites at work this moment; NULL has none. */
+size_t gateway_requests(struct gateway *g);
 
 #endif

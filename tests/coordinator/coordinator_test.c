@@ -166,9 +166,26 @@ static void test_the_program_ends_once_every_site_holds_the_final_head(void **st
     desk_hello(&d, 0, buf_bytes(&head), bytes_of(NULL, 0));
     assert_true(d.running);
     desk_hello(&d, 1, buf_bytes(&head), bytes_of(NULL, 0));
+    desk_pass(&d, COORDINATOR_QUIET_MS + 1);
     assert_false(d.running);
     assert_int_equal(d.c->exit_code, 0);
     buf_fini(&head);
+}
+
+static void test_a_finished_program_serves_as_long_as_sites_fetch(void **state)
+{
+    (void)state;
+    finish_study(2);
+    for (int i = 0; i < 20; i++) { /* a large model over a long link: bytes move now and then */
+        desk_pass(&d, COORDINATOR_LINGER_MS - 1);
+        assert_true(d.running);
+        atomic_fetch_add(&d.c->sent, 1);
+    }
+    desk_pass(&d, 1); /* sees that they did */
+    desk_pass(&d, COORDINATOR_LINGER_MS - 1);
+    assert_true(d.running);
+    desk_pass(&d, 2);
+    assert_false(d.running);
 }
 
 static void test_a_silent_site_delays_the_end_by_the_linger_alone(void **state)
@@ -318,6 +335,7 @@ int main(void)
         TEST(test_a_round_without_room_on_the_disk_waits_and_says_so),
         TEST(test_three_failed_rounds_in_a_row_end_the_program_with_a_sentence),
         TEST(test_the_program_ends_once_every_site_holds_the_final_head),
+        TEST(test_a_finished_program_serves_as_long_as_sites_fetch),
         TEST(test_a_silent_site_delays_the_end_by_the_linger_alone),
         TEST(test_a_finished_study_started_again_tells_and_ends),
         TEST(test_a_study_stopped_in_mid_round_ends_in_the_same_model),

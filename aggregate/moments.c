@@ -2,6 +2,7 @@
 #include "aggregate/moments.h"
 
 #include <assert.h>
+#include <float.h>
 #include <math.h>
 #include <stdlib.h>
 
@@ -43,6 +44,10 @@ static int check(const struct moments *m, struct err *err)
             return err_set(err, ERR_MALFORMED, "moments: feature %zu is not finite", i);
         if (m->squares[i] < 0)
             return err_set(err, ERR_MALFORMED, "moments: feature %zu has a negative sum of squares",
+                           i);
+        double most = FLT_MAX * (double)m->count;
+        if (fabs(m->sum[i]) > most || m->squares[i] > FLT_MAX * most)
+            return err_set(err, ERR_MALFORMED, "moments: feature %zu has values past f32's range",
                            i);
     }
     return 0;

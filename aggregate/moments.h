@@ -26,8 +26,9 @@ int moments_new(size_t features, struct moments *out, struct err *err) MUST_USE;
 void moments_fini(struct moments *m);
 
 /* Appends dag-cbor {count, sum: [f64], squares: [f64]}. ERR_MALFORMED, from both, for non-finite
- * values, a negative square, a count of 0 or past the limit, or another number of features than
- * `features` (0: any). */
+ * values, a negative square, values that no count of f32 numbers can have, a count of 0 or past the
+ * limit, or another number of features than `features` (0: any). So no one site makes a round's
+ * result infinite. */
 int moments_encode(const struct moments *m, struct buf *out, struct err *err) MUST_USE;
 int moments_decode(struct bytes in, size_t features, struct moments *out, struct err *err) MUST_USE;
 

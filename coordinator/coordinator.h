@@ -3,9 +3,8 @@
  * coordinator -- the running coordinator: what stands between the pure round and the world.
  *
  * One thread owns everything here but what HTTP threads and jobs touch (inbox, token maker, what is
- * _Atomic, and whatever does not change after the start). intake.c turns messages and finished jobs
- * into events, act.c performs effects; examine.c, look_up.c, combining.c and retention.c are what
- * runs in threads, serve.c what answers HTTP, status.c what people are told.
+ * _Atomic or does not change after the start). intake.c turns messages and finished jobs into
+ * events, act.c performs effects; work.h names what runs in threads.
  */
 #ifndef COLMEIA_COORDINATOR_COORDINATOR_H
 #define COLMEIA_COORDINATOR_COORDINATOR_H

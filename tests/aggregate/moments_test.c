@@ -26,7 +26,7 @@ static void test_values_come_back_from_their_bytes(void **state)
     m.count = 77;
     for (size_t i = 0; i < 3; i++) {
         m.sum[i] = -0.1 * (double)i;
-        m.squares[i] = 1e300 / (double)(i + 1);
+        m.squares[i] = 1e70 / (double)(i + 1);
     }
     assert_int_equal(moments_encode(&m, &out, NULL), 0);
     assert_int_equal(cbor_check(buf_bytes(&out), NULL, NULL, NULL), 0);
@@ -227,6 +227,24 @@ static void test_a_result_that_is_not_finite_is_told(void **state)
     moments_fini(&large);
 }
 
+static void test_values_that_no_floats_can_sum_up_to_are_refused(void **state)
+{
+    (void)state;
+    const double largest = 3.4028234663852886e38;
+    struct buf out = buf_new(4096);
+    struct err err;
+    struct moments good = make(3, 3 * largest, 3 * largest * largest);
+    assert_int_equal(moments_encode(&good, &out, &err), 0);
+    struct moments sum = make(3, -3.001 * largest, 0);
+    assert_int_equal(moments_encode(&sum, &out, &err), ERR_MALFORMED);
+    struct moments squares = make(3, 0, 3.001 * largest * largest);
+    assert_int_equal(moments_encode(&squares, &out, &err), ERR_MALFORMED);
+    buf_fini(&out);
+    moments_fini(&good);
+    moments_fini(&sum);
+    moments_fini(&squares);
+}
+
 static void test_the_order_of_sites_is_the_order_of_the_sum(void **state)
 {
     (void)state;
@@ -255,6 +273,7 @@ int main(void)
         cmocka_unit_test(test_rounding_makes_no_deviation_of_a_constant_column),
         cmocka_unit_test(test_a_small_deviation_beside_a_large_mean_is_kept),
         cmocka_unit_test(test_a_result_that_is_not_finite_is_told),
+        cmocka_unit_test(test_values_that_no_floats_can_sum_up_to_are_refused),
         cmocka_unit_test(test_the_order_of_sites_is_the_order_of_the_sum),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

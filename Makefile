@@ -14,7 +14,6 @@ VERSION  := 0.1.0
 Q        := $(if $(V),,@)
 MAKEFLAGS += $(if $(filter 0,$(MAKELEVEL)),--no-print-directory -j$(shell nproc))
 
-CC       ?= gcc
 CFLAGS   := -std=c11 -O2 -g -D_GNU_SOURCE -I. -I$(G) -DVERSION='"$(VERSION)"' \
             -Wall -Wextra -Wpedantic -Wshadow -Wconversion -Wstrict-prototypes -Wmissing-prototypes -Wvla -Wformat=2 \
             -Wundef -Werror -fstack-protector-strong -fPIE -ffp-contract=off -fno-common -pthread

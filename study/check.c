@@ -281,7 +281,7 @@ static int check_shard(void *self, size_t i, struct err *err)
         return 0;
     void *data = malloc(s->bytes);
     int rc = data == NULL ? err_set(err, ERR_NOMEM, "out of memory")
-                          : pack_get_into(c->pack, cid, data, s->bytes, err);
+                          : pack_reread_into(c->pack, cid, data, s->bytes, err);
     if (rc == ERR_CORRUPT || rc == ERR_NOTFOUND) {
         pack_forget(c->pack, cid);
         c->marks[i] = MARK_DAMAGED;

@@ -5,9 +5,10 @@
  *
  * Order: the record is there, decodes, is signed by the site; study, round, exchange, plan, base;
  * weight; what the rule asks (delta, values, nothing) and nothing else; index of the plan's layout
- * and right count; every shard there, of the right length, finite, each read and hashed once; at
- * last everything is synced. For `moments`, the count in the values is the record's examples. What
- * is missing is a list, not a refusal, unless the transfer was spoiled.
+ * and right count; every shard there, of the right length, finite, each read once (hashed when it
+ * arrived; here, if that was before the program's start); at last everything is synced. For
+ * `moments`, the count in the values is the record's examples. What is missing is a list, not a
+ * refusal, unless the transfer was spoiled.
  */
 #ifndef COLMEIA_STUDY_CHECK_H
 #define COLMEIA_STUDY_CHECK_H

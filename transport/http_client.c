@@ -107,6 +107,18 @@ static size_t on_header(char *data, size_t one, size_t size, void *self)
     return x->header_bytes > HEADER_BYTES_MAX ? 0 : size;
 }
 
+/* One allocation for a body whose length is announced, within what is allowed anyway. */
+static void reserve_body(struct transfer *x)
+{
+    struct buf *body = &x->t->body;
+    curl_off_t length = 0;
+    size_t before = body->size;
+    if (curl_easy_getinfo(x->easy, CURLINFO_CONTENT_LENGTH_DOWNLOAD_T, &length) == CURLE_OK &&
+        length > 0 && body->max >= before && (uint64_t)length <= body->max - before &&
+        buf_extend(body, (size_t)length) != NULL)
+        body->size = before;
+}
+
 static size_t on_body(char *data, size_t one, size_t size, void *self)
 {
     (void)one;
@@ -114,6 +126,8 @@ static size_t on_body(char *data, size_t one, size_t size, void *self)
     struct http_transfer *t = x->t;
     if (!x->body_begun && t->resume && status_of(x) != 206)
         buf_clear(&t->body); /* all of it comes again, or a refusal */
+    if (!x->body_begun)
+        reserve_body(x);
     x->body_begun = true;
     t->bytes_received += size;
     buf_append(&t->body, data, size);

@@ -7,6 +7,8 @@
 #include "base/fault.h"
 #include "transport/digest_map.h"
 
+#define HASHED_HERE 1 /* in place.file: appended by this process, so hashed; 0: found at opening   \
+                       */
 #define WRITEBACK_BYTES (16u << 20)
 #define SCAN_BYTES      (CID_BYTES_MAX + 10)
 
@@ -202,15 +204,34 @@ int pack_get(struct pack *p, const struct cid *cid, struct buf *out, struct err 
     return rc;
 }
 
+static int find_sized(struct pack *p, const struct cid *cid, size_t size, struct digest_place *out,
+                      struct err *err)
+{
+    if (!find(p, cid, out))
+        return not_here(p, cid, err);
+    return out->size == size
+               ? 0
+               : err_set(err, ERR_MALFORMED, "a block of %u bytes where %zu are expected",
+                         out->size, size);
+}
+
 int pack_get_into(struct pack *p, const struct cid *cid, void *data, size_t size, struct err *err)
 {
     struct digest_place place;
-    if (!find(p, cid, &place))
-        return not_here(p, cid, err);
-    if (place.size != size)
-        return err_set(err, ERR_MALFORMED, "a block of %u bytes where %zu are expected", place.size,
-                       size);
-    return read_verified(p, cid, &place, data, err);
+    int rc = find_sized(p, cid, size, &place, err);
+    return rc != 0 ? rc : read_verified(p, cid, &place, data, err);
+}
+
+int pack_reread_into(struct pack *p, const struct cid *cid, void *data, size_t size,
+                     struct err *err)
+{
+    struct digest_place place;
+    int rc = find_sized(p, cid, size, &place, err);
+    if (rc != 0)
+        return rc;
+    return place.file == HASHED_HERE
+               ? p->files->read(p->files->self, p->fd, place.offset, data, place.size, err)
+               : read_verified(p, cid, &place, data, err);
 }
 
 /* Called with the mutex held: appends are one at a time. */
@@ -219,7 +240,8 @@ static int append(struct pack *p, const struct cid *cid, struct bytes block, str
     const struct files *f = p->files;
     uint8_t head[PACK_SECTION_HEAD_MAX];
     size_t head_size = pack_section_head(cid, (uint32_t)block.size, head);
-    struct digest_place place = {.offset = p->end + head_size, .size = (uint32_t)block.size};
+    struct digest_place place = {
+        .offset = p->end + head_size, .size = (uint32_t)block.size, .file = HASHED_HERE};
     int rc = f->write(f->self, p->fd, p->end, head, head_size, err);
     FAULT_POINT("pack-inside-block");
     if (rc == 0 && block.size > 0)

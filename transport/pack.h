@@ -31,6 +31,10 @@ int pack_get(struct pack *p, const struct cid *cid, struct buf *out, struct err 
  * has another size. */
 int pack_get_into(struct pack *p, const struct cid *cid, void *data, size_t size,
                   struct err *err) MUST_USE;
+/* The same, but a block that was appended since the pack was opened is not hashed a second time:
+ * for looking at what has just arrived. Whoever computes with it hashes it. */
+int pack_reread_into(struct pack *p, const struct cid *cid, void *data, size_t size,
+                     struct err *err) MUST_USE;
 /* Appends a block that hashes to `cid` (checked); present already: nothing is written. Starts
  * writeback every 16 MiB. */
 int pack_put(struct pack *p, const struct cid *cid, struct bytes block, struct err *err) MUST_USE;

@@ -444,9 +444,38 @@ static void test_threads_put_and_get_at_once(void **state)
 
 #define TEST(name) cmocka_unit_test_setup_teardown(name, scratch_setup, scratch_teardown)
 
+static void test_a_reread_trusts_what_this_process_hashed_and_nothing_else(void **state)
+{
+    (void)state;
+    struct pack *p;
+    struct err err;
+    uint8_t *block = stream_bytes("reread", 1000), data[1000];
+    struct cid cid = cid_of(CID_RAW, bytes_of(block, 1000));
+    assert_int_equal(pack_open(files_posix(), in_scratch("p.car"), true, &p, &err), 0);
+    assert_int_equal(pack_put(p, &cid, bytes_of(block, 1000), &err), 0);
+    assert_int_equal(pack_reread_into(p, &cid, data, 999, &err), ERR_MALFORMED);
+    assert_int_equal(pack_reread_into(p, &cid, data, 1000, &err), 0);
+    assert_memory_equal(data, block, 1000);
+    FILE *f = fopen(in_scratch("p.car"), "r+b"); /* the disk rots under it */
+    assert_non_null(f);
+    assert_int_equal(fseek(f, -1, SEEK_END), 0);
+    assert_int_equal(fputc(block[999] ^ 1, f), block[999] ^ 1);
+    assert_int_equal(fclose(f), 0);
+    assert_int_equal(pack_reread_into(p, &cid, data, 1000, &err), 0);
+    assert_int_equal(pack_get_into(p, &cid, data, 1000, &err), ERR_CORRUPT);
+    pack_close(p);
+    assert_int_equal(pack_open(files_posix(), in_scratch("p.car"), true, &p, &err), 0);
+    assert_int_equal(pack_reread_into(p, &cid, data, 1000, &err), ERR_CORRUPT);
+    pack_close(p);
+    free(block);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test_setup_teardown(
+            test_a_reread_trusts_what_this_process_hashed_and_nothing_else, scratch_setup,
+            scratch_teardown),
         TEST(test_an_empty_pack_is_a_car_without_roots),
         TEST(test_what_was_put_is_got_before_and_after_opening_again),
         TEST(test_behind_the_header_a_pack_is_a_stream_of_sections_in_order),

@@ -6,36 +6,15 @@
 #include <stdio.h>
 #include <stdlib.h>
 
+#include "base/command.h"
 #include "coordinator/admission.h"
 #include "coordinator/coordinator.h"
 #include "coordinator/founding.h"
 #include "transport/world_real.h"
 
-#define EXIT_NO          1
-#define EXIT_USAGE       2
-#define EXIT_ENVIRONMENT 3
-
-struct command {
-    const char *name;
-    int (*run)(int argc, char **argv); /* argv[0] is the command */
-    const char *arguments, *does;
-};
-
-static const char program[] = "colmeia-coordinator";
+static const struct command_table table;
 
 /* --- what a person reads --- */
-
-static int fail(int rc, const struct err *err)
-{
-    fprintf(stderr, "%s: %s\n", program, err->text);
-    return rc == ERR_EXISTS ? EXIT_NO : err_exit(rc);
-}
-
-static int misused(const char *command, const char *why)
-{
-    fprintf(stderr, "%s: %s: %s; see `%s %s --help`\n", program, command, why, program, command);
-    return EXIT_USAGE;
-}
 
 static int print_invitation(const struct invitation *i, bool json, struct err *err)
 {
@@ -89,25 +68,26 @@ static int init(int argc, char **argv)
         else if (o == 'j')
             json = true;
         else
-            return o == 'h' ? (fputs(init_help, stdout), 0) : misused("init", "unknown option");
+            return o == 'h' ? (fputs(init_help, stdout), 0)
+                            : command_misused(&table, "init", "unknown option");
     }
     if (optind + 1 != argc)
-        return misused("init", "give one folder");
+        return command_misused(&table, "init", "give one folder");
     if (plan == NULL)
-        return misused("init", "--plan FILE is needed");
+        return command_misused(&table, "init", "--plan FILE is needed");
     const char *dir = argv[optind];
     int rc = founding_make(dir, plan, model, listen, &invitation, &err);
     if (rc == 0)
         rc = print_invitation(&invitation, json, &err);
     if (rc != 0)
-        return fail(rc, &err);
+        return command_fail(&table, rc, &err);
     fprintf(stderr,
             "The study's folder is %s. Give the invitation above to every site; admit each with\n"
             "    %s admit %s SITE-STRING\n"
             "and start the study with\n"
             "    %s run %s\n"
             "keys/founder.key signs plans and admissions: keep a copy of it in a safe place.\n",
-            dir, program, dir, program, dir);
+            dir, table.program, dir, table.program, dir);
     return 0;
 }
 
@@ -133,13 +113,14 @@ static int admit(int argc, char **argv)
         if (o == 'j')
             json = true;
         else
-            return o == 'h' ? (fputs(admit_help, stdout), 0) : misused("admit", "unknown option");
+            return o == 'h' ? (fputs(admit_help, stdout), 0)
+                            : command_misused(&table, "admit", "unknown option");
     }
     if (optind + 2 != argc)
-        return misused("admit", "give a folder and a site string");
+        return command_misused(&table, "admit", "give a folder and a site string");
     int rc = admission_add(argv[optind], argv[optind + 1], name, &from, &err);
     if (rc != 0)
-        return fail(rc, &err);
+        return command_fail(&table, rc, &err);
     if (json)
         printf("{\"site\":\"%s\",\"from\":%llu}\n", name, (unsigned long long)from);
     else
@@ -174,7 +155,7 @@ static int serve(struct coordinator *c, const char *dir, struct world_real **wor
                   (unsigned long long)plan_rounds(&c->study.plan), c->folder.control,
                   c->folder.bind, (unsigned)c->folder.https_port);
     if (coordinator_run(c) != 0)
-        fprintf(stderr, "%s: %s\n", program, c->failure);
+        fprintf(stderr, "%s: %s\n", table.program, c->failure);
     return 0;
 }
 
@@ -184,14 +165,15 @@ static int run(int argc, char **argv)
     struct world_real *world = NULL;
     struct err err = {0};
     for (int o; (o = getopt_long(argc, argv, "h", options, NULL)) != -1;)
-        return o == 'h' ? (fputs(run_help, stdout), 0) : misused("run", "unknown option");
+        return o == 'h' ? (fputs(run_help, stdout), 0)
+                        : command_misused(&table, "run", "unknown option");
     if (optind + 1 != argc)
-        return misused("run", "give one folder");
+        return command_misused(&table, "run", "give one folder");
     struct coordinator *c = calloc(1, sizeof *c);
     if (c == NULL)
-        return EXIT_ENVIRONMENT;
+        return COMMAND_ENVIRONMENT;
     int rc = serve(c, argv[optind], &world, &err);
-    int code = rc != 0 ? fail(rc, &err) : c->exit_code;
+    int code = rc != 0 ? command_fail(&table, rc, &err) : c->exit_code;
     coordinator_close(c);
     world_real_close(world);
     free(c);
@@ -218,14 +200,14 @@ static int invitation(int argc, char **argv)
             json = true;
         else
             return o == 'h' ? (fputs(invitation_help, stdout), 0)
-                            : misused("invitation", "unknown option");
+                            : command_misused(&table, "invitation", "unknown option");
     }
     if (optind + 1 != argc)
-        return misused("invitation", "give one folder");
+        return command_misused(&table, "invitation", "give one folder");
     int rc = folder_invitation(argv[optind], &i, &err);
     if (rc == 0)
         rc = print_invitation(&i, json, &err);
-    return rc == 0 ? 0 : fail(rc, &err);
+    return rc == 0 ? 0 : command_fail(&table, rc, &err);
 }
 
 /* --- the table --- */
@@ -237,39 +219,10 @@ static const struct command commands[] = {
     {"invitation", invitation, "DIR", "print the invitation once more"},
 };
 
-static void print_help(FILE *to)
-{
-    fprintf(to, "usage: %s COMMAND ...\n\n", program);
-    for (size_t i = 0; i < sizeof commands / sizeof commands[0]; i++)
-        fprintf(to, "  %-10s %-16s  %s\n", commands[i].name, commands[i].arguments,
-                commands[i].does);
-    fprintf(
-        to,
-        "\n`%s COMMAND --help` says more; --version prints the version.\n"
-        "Exit: 0 done, 1 the answer is no, 2 usage or configuration, 3 the environment failed.\n",
-        program);
-}
+static const struct command_table table = {"colmeia-coordinator", commands,
+                                           sizeof commands / sizeof commands[0]};
 
 int main(int argc, char **argv)
 {
-    struct err err = {0};
-    const char *name = argc > 1 ? argv[1] : "";
-    if (strcmp(name, "--version") == 0) {
-        printf("%s %s\n", program, VERSION);
-        return 0;
-    }
-    if (strcmp(name, "--help") == 0 || strcmp(name, "-h") == 0) {
-        print_help(stdout);
-        return 0;
-    }
-    int rc = key_setup(&err);
-    if (rc != 0)
-        return fail(rc, &err);
-    for (size_t i = 0; i < sizeof commands / sizeof commands[0]; i++)
-        if (strcmp(name, commands[i].name) == 0)
-            return commands[i].run(argc - 1, argv + 1);
-    if (name[0] != '\0')
-        fprintf(stderr, "%s: there is no command \"%s\"\n", program, name);
-    print_help(stderr);
-    return EXIT_USAGE;
+    return command_main(&table, argc, argv);
 }

@@ -7,8 +7,9 @@
 #include "base/fault.h"
 #include "transport/digest_map.h"
 
-#define HASHED_HERE 1 /* in place.file: appended by this process, so hashed; 0: found at opening   \
-                       */
+/* In place.file: appended by this process, and so hashed; 0: found at opening. */
+#define HASHED_HERE 1
+
 #define WRITEBACK_BYTES (16u << 20)
 #define SCAN_BYTES      (CID_BYTES_MAX + 10)
 

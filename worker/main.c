@@ -8,38 +8,18 @@
 #include <stdlib.h>
 
 #include "base/cert.h"
+#include "base/command.h"
 #include "model/gemm.h"
 #include "transport/world_real.h"
 #include "worker/folder.h"
 #include "worker/worker.h"
 
-#define EXIT_NO          1
-#define EXIT_USAGE       2
-#define EXIT_ENVIRONMENT 3
-#define STALL_SECONDS    30  /* a transfer that moves nothing for so long is begun again */
-#define GIVE_UP_SECONDS  120 /* without any progress; then the task's retry begins it again */
+#define STALL_SECONDS   30  /* a transfer that moves nothing for so long is begun again */
+#define GIVE_UP_SECONDS 120 /* without any progress; then the task's retry begins it again */
 
-struct command {
-    const char *name;
-    int (*run)(int argc, char **argv); /* argv[0] is the command */
-    const char *arguments, *does;
-};
-
-static const char program[] = "colmeia-worker";
+static const struct command_table table;
 
 /* --- what a person reads --- */
-
-static int fail(int rc, const struct err *err)
-{
-    fprintf(stderr, "%s: %s\n", program, err->text);
-    return rc == ERR_EXISTS ? EXIT_NO : err_exit(rc);
-}
-
-static int misused(const char *command, const char *why)
-{
-    fprintf(stderr, "%s: %s: %s; see `%s %s --help`\n", program, command, why, program, command);
-    return EXIT_USAGE;
-}
 
 static int print_json(const char *dir, const char *string, struct err *err)
 {
@@ -101,12 +81,13 @@ static int init(int argc, char **argv)
         else if (o == 'j')
             json = true;
         else
-            return o == 'h' ? (fputs(init_help, stdout), 0) : misused("init", "unknown option");
+            return o == 'h' ? (fputs(init_help, stdout), 0)
+                            : command_misused(&table, "init", "unknown option");
     }
     if (optind + 1 != argc)
-        return misused("init", "give one folder");
+        return command_misused(&table, "init", "give one folder");
     if (name == NULL || study == NULL)
-        return misused("init", "--name NAME and --study INVITATION are needed");
+        return command_misused(&table, "init", "--name NAME and --study INVITATION are needed");
     const char *dir = argv[optind];
     struct buf string = buf_new(SITE_STRING_MAX);
     int rc = folder_init(dir, name, data, study, &string, &err);
@@ -114,13 +95,13 @@ static int init(int argc, char **argv)
         rc = print_site(dir, &string, json, &err);
     buf_fini(&string);
     if (rc != 0)
-        return fail(rc, &err);
+        return command_fail(&table, rc, &err);
     fprintf(
         stderr,
         "This site's folder is %s; its config.toml approves the invitation's plan and no other.\n"
         "Give the string above to the coordinator's people, and start the worker with\n"
         "    %s run %s\n",
-        dir, program, dir);
+        dir, table.program, dir);
     return 0;
 }
 
@@ -142,16 +123,17 @@ static int site(int argc, char **argv)
         if (o == 'j')
             json = true;
         else
-            return o == 'h' ? (fputs(site_help, stdout), 0) : misused("site", "unknown option");
+            return o == 'h' ? (fputs(site_help, stdout), 0)
+                            : command_misused(&table, "site", "unknown option");
     }
     if (optind + 1 != argc)
-        return misused("site", "give one folder");
+        return command_misused(&table, "site", "give one folder");
     struct buf string = buf_new(SITE_STRING_MAX);
     int rc = folder_site_string(argv[optind], &string, &err);
     if (rc == 0)
         rc = print_site(argv[optind], &string, json, &err);
     buf_fini(&string);
-    return rc == 0 ? 0 : fail(rc, &err);
+    return rc == 0 ? 0 : command_fail(&table, rc, &err);
 }
 
 /* --- run --- */
@@ -202,20 +184,21 @@ static int run(int argc, char **argv)
     struct folder folder;
     struct err err = {0};
     for (int o; (o = getopt_long(argc, argv, "h", options, NULL)) != -1;)
-        return o == 'h' ? (fputs(run_help, stdout), 0) : misused("run", "unknown option");
+        return o == 'h' ? (fputs(run_help, stdout), 0)
+                        : command_misused(&table, "run", "unknown option");
     if (optind + 1 != argc)
-        return misused("run", "give one folder");
+        return command_misused(&table, "run", "give one folder");
     int rc = folder_open(argv[optind], &folder, &err);
     if (rc != 0)
-        return fail(rc, &err);
+        return command_fail(&table, rc, &err);
     struct worker *w = calloc(1, sizeof *w);
     if (w == NULL) {
         folder_close(&folder);
-        return EXIT_ENVIRONMENT;
+        return COMMAND_ENVIRONMENT;
     }
     gemm_setup();
     rc = work(w, &folder, &err);
-    int code = rc != 0 ? fail(rc, &err) : w->exit_code;
+    int code = rc != 0 ? command_fail(&table, rc, &err) : w->exit_code;
     free(w);
     folder_close(&folder);
     return code;
@@ -230,39 +213,10 @@ static const struct command commands[] = {
     {"site", site, "DIR", "print the site's string once more"},
 };
 
-static void print_help(FILE *to)
-{
-    fprintf(to, "usage: %s COMMAND ...\n\n", program);
-    for (size_t i = 0; i < sizeof commands / sizeof commands[0]; i++)
-        fprintf(to, "  %-5s %-34s  %s\n", commands[i].name, commands[i].arguments,
-                commands[i].does);
-    fprintf(
-        to,
-        "\n`%s COMMAND --help` says more; --version prints the version.\n"
-        "Exit: 0 done, 1 the answer is no, 2 usage or configuration, 3 the environment failed.\n",
-        program);
-}
+static const struct command_table table = {"colmeia-worker", commands,
+                                           sizeof commands / sizeof commands[0]};
 
 int main(int argc, char **argv)
 {
-    struct err err = {0};
-    const char *name = argc > 1 ? argv[1] : "";
-    if (strcmp(name, "--version") == 0) {
-        printf("%s %s\n", program, VERSION);
-        return 0;
-    }
-    if (strcmp(name, "--help") == 0 || strcmp(name, "-h") == 0) {
-        print_help(stdout);
-        return 0;
-    }
-    int rc = key_setup(&err);
-    if (rc != 0)
-        return fail(rc, &err);
-    for (size_t i = 0; i < sizeof commands / sizeof commands[0]; i++)
-        if (strcmp(name, commands[i].name) == 0)
-            return commands[i].run(argc - 1, argv + 1);
-    if (name[0] != '\0')
-        fprintf(stderr, "%s: there is no command \"%s\"\n", program, name);
-    print_help(stderr);
-    return EXIT_USAGE;
+    return command_main(&table, argc, argv);
 }

@@ -2,7 +2,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """large model: a whole round of a model of random values (COLMEIA_MODEL_MIB, 1024 if unset) with four workers and the test
 trainer `constant`. Peak memory is the kernel's own account of each process. Needs about 30 times the model of disk. Two
-rounds are run: the first is cold (models are fetched for the first time), the second warm."""
+rounds are run: the first is cold (models are fetched for the first time), the second warm, as far as the machine keeps its
+memory: a virtual one that hands freed pages back to its host touches new ones in every round (results.md)."""
 
 import os
 import sys

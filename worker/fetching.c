@@ -9,12 +9,12 @@
 #include "worker/worker.h"
 
 /* DIR/head or DIR/roster. It can be made again, so that only the last is worth a sync. */
-static int write_cid(const struct work *k, const char *name, const struct cid *cid, bool sync,
+static int write_cid(const struct errand *k, const char *name, const struct cid *cid, bool sync,
                      struct err *err)
 {
     const struct files *f = k->worker->world->files;
     char path[FILES_PATH_MAX], text[CID_TEXT_MAX + 1];
-    int rc = files_join(path, k->worker->folder->dir, name, err);
+    int rc = files_join(path, k->worker->home->dir, name, err);
     if (rc != 0)
         return rc;
     size_t size = strlen(cid_format(cid, text));
@@ -26,7 +26,7 @@ static int write_cid(const struct work *k, const char *name, const struct cid *c
 /* --- room --- */
 
 struct tidy {
-    const struct work *work;
+    const struct errand *errand;
     uint64_t keep; /* the update of this round stays; 0: none */
 };
 
@@ -38,25 +38,25 @@ static int tidy_pack(void *arg, const char *name, struct err *err)
     char *end;
     unsigned long long round = strtoull(name, &end, 10);
     snprintf(expected, sizeof expected, "%llu.car", round);
-    if (strcmp(name, expected) != 0 || round > t->work->walk.top.round || round == t->keep)
+    if (strcmp(name, expected) != 0 || round > t->errand->walk.top.round || round == t->keep)
         return 0;
-    int rc = work_pack_path(t->work, round, path, err);
-    return rc != 0 ? rc : work_remove_file(t->work, path, err);
+    int rc = errand_pack_path(t->errand, round, path, err);
+    return rc != 0 ? rc : errand_remove_file(t->errand, path, err);
 }
 
 /* Lets go of what no one needs: updates that their round's record names, and all models but the one
  * to come and the newest before it. */
-static int tidy(struct work *k, const struct lineage_found *found, const struct cid *newest,
+static int tidy(struct errand *k, const struct lineage_found *found, const struct cid *newest,
                 struct err *err)
 {
     struct worker *w = k->worker;
     const struct files *f = w->world->files;
-    struct tidy t = {.work = k};
+    struct tidy t = {.errand = k};
     char path[FILES_PATH_MAX];
     k->omitted = found->watched_seen && !found->watched_counted;
     if (k->omitted || !found->watched_seen)
         t.keep = k->walk.watched_round; /* evidence, or its record is yet to come */
-    int rc = work_pack_path(k, 0, path, err);
+    int rc = errand_pack_path(k, 0, path, err);
     if (rc != 0)
         return rc;
     *strrchr(path, '/') = '\0';
@@ -74,27 +74,28 @@ static int tidy(struct work *k, const struct lineage_found *found, const struct 
     return rc;
 }
 
-static uint64_t model_bytes_max(const struct work *k)
+static uint64_t model_bytes_max(const struct errand *k)
 {
     return k->worker->lineage.study.layout->data_bytes + SAFETENSORS_HEADER_MAX;
 }
 
-static int check_room(const struct work *k, struct err *err)
+static int check_room(const struct errand *k, struct err *err)
 {
     const struct files *f = k->worker->world->files;
-    const char *dir = k->worker->folder->dir;
-    uint64_t needed = WORK_ROOM * k->worker->lineage.study.layout->data_bytes, here;
+    const char *dir = k->worker->home->dir;
+    uint64_t needed = ERRAND_ROOM * k->worker->lineage.study.layout->data_bytes, here;
     char need[TEXT_SMALL], have[TEXT_SMALL];
     int rc = f->free_bytes(f->self, dir, &here, err);
     if (rc == 0 && here < needed)
-        rc = err_set(err, ERR_LIMIT,
-                     "disk-full: a task needs %s free in %s (%d times the model), there are %s",
-                     text_format_size(needed, need), dir, WORK_ROOM, text_format_size(here, have));
+        rc =
+            err_set(err, ERR_LIMIT,
+                    "disk-full: a task needs %s free in %s (%d times the model), there are %s",
+                    text_format_size(needed, need), dir, ERRAND_ROOM, text_format_size(here, have));
     return rc;
 }
 
 /* The model, and that it is one of the plan's; a damaged one is removed, to be fetched again. */
-static int get_model(struct work *k, const struct cid *root, struct err *err)
+static int get_model(struct errand *k, const struct cid *root, struct err *err)
 {
     struct worker *w = k->worker;
     int rc = w->world->fetch_model(w->world->self, w->store, root, model_bytes_max(k), err);
@@ -110,7 +111,7 @@ static int get_model(struct work *k, const struct cid *root, struct err *err)
     return rc;
 }
 
-int fetching_task(struct work *k, struct err *err)
+int fetching_task(struct errand *k, struct err *err)
 {
     struct worker *w = k->worker;
     struct lineage_found found;
@@ -137,7 +138,7 @@ int fetching_task(struct work *k, struct err *err)
 /* --- the end --- */
 
 /* The first leaf stands for the model: a model is made durable whole. */
-static int sync_model(struct work *k, const struct cid *root, struct err *err)
+static int sync_model(struct errand *k, const struct cid *root, struct err *err)
 {
     struct leaves leaves = {.count = 0};
     int rc = leaves_load(k->worker->store, root, &leaves, err);
@@ -149,7 +150,7 @@ static int sync_model(struct work *k, const struct cid *root, struct err *err)
     return rc;
 }
 
-int fetching_final(struct work *k, struct err *err)
+int fetching_final(struct errand *k, struct err *err)
 {
     struct worker *w = k->worker;
     struct lineage_found found;

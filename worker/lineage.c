@@ -2,10 +2,10 @@
 #include "worker/lineage.h"
 
 void lineage_init(struct lineage *l, const struct world *world, struct store *store,
-                  const struct folder *folder)
+                  const struct home *home)
 {
     *l = (struct lineage){
-        .world = world, .store = store, .invitation = &folder->invitation, .site = &folder->site};
+        .world = world, .store = store, .invitation = &home->invitation, .site = &home->site};
 }
 
 static void forget_roster(struct lineage *l)

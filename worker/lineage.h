@@ -20,7 +20,7 @@
 #include "study/roster.h"
 #include "study/round_record.h"
 #include "study/study.h"
-#include "worker/folder.h"
+#include "worker/home.h"
 #include "worker/task.h"
 
 struct lineage {
@@ -49,7 +49,7 @@ struct lineage_found {
 };
 
 void lineage_init(struct lineage *l, const struct world *world, struct store *store,
-                  const struct folder *folder);
+                  const struct home *home);
 void lineage_fini(struct lineage *l);
 
 /* The functions below return 0, or an error: then *verdict says why nothing like it must be trained

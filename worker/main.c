@@ -11,7 +11,7 @@
 #include "base/command.h"
 #include "model/gemm.h"
 #include "transport/world_real.h"
-#include "worker/folder.h"
+#include "worker/home.h"
 #include "worker/worker.h"
 
 #define STALL_SECONDS   30  /* a transfer that moves nothing for so long is begun again */
@@ -24,8 +24,8 @@ static const struct command_table table;
 static int print_json(const char *dir, const char *string, struct err *err)
 {
     char id[CID_TEXT_MAX], study[CID_TEXT_MAX], plan[CID_TEXT_MAX];
-    struct folder f;
-    int rc = folder_open(dir, &f, err);
+    struct home f;
+    int rc = home_open(dir, &f, err);
     if (rc != 0)
         return rc;
     json_t *object =
@@ -35,7 +35,7 @@ static int print_json(const char *dir, const char *string, struct err *err)
     json_dumpf(object, stdout, JSON_COMPACT);
     putchar('\n');
     json_decref(object);
-    folder_close(&f);
+    home_close(&f);
     return 0;
 }
 
@@ -90,7 +90,7 @@ static int init(int argc, char **argv)
         return command_misused(&table, "init", "--name NAME and --study INVITATION are needed");
     const char *dir = argv[optind];
     struct buf string = buf_new(SITE_STRING_MAX);
-    int rc = folder_init(dir, name, data, study, &string, &err);
+    int rc = home_init(dir, name, data, study, &string, &err);
     if (rc == 0)
         rc = print_site(dir, &string, json, &err);
     buf_fini(&string);
@@ -129,7 +129,7 @@ static int site(int argc, char **argv)
     if (optind + 1 != argc)
         return command_misused(&table, "site", "give one folder");
     struct buf string = buf_new(SITE_STRING_MAX);
-    int rc = folder_site_string(argv[optind], &string, &err);
+    int rc = home_site_string(argv[optind], &string, &err);
     if (rc == 0)
         rc = print_site(argv[optind], &string, json, &err);
     buf_fini(&string);
@@ -146,7 +146,7 @@ static const char run_help[] =
     "trying.\n";
 
 /* The coordinator as the invitation describes it. */
-static int open_world(const struct folder *f, struct world_real **out, struct err *err)
+static int open_world(const struct home *f, struct world_real **out, struct err *err)
 {
     char pin[64];
     cert_format_pin(f->invitation.pin, pin);
@@ -162,14 +162,14 @@ static int open_world(const struct folder *f, struct world_real **out, struct er
     return world_real_worker(&config, out, err);
 }
 
-static int work(struct worker *w, struct folder *f, struct err *err)
+static int work(struct worker *w, struct home *f, struct err *err)
 {
     struct world_real *world = NULL;
     int rc = open_world(f, &world, err);
     if (rc == 0) {
         rc = worker_open(w, f, world_real_table(world), err);
         if (rc == 0) {
-            act_say(w, NULL, "site %s is at work in %s", f->site.name, f->dir);
+            perform_say(w, NULL, "site %s is at work in %s", f->site.name, f->dir);
             rc = worker_run(w, err);
         }
         worker_close(w);
@@ -181,26 +181,26 @@ static int work(struct worker *w, struct folder *f, struct err *err)
 static int run(int argc, char **argv)
 {
     static const struct option options[] = {{"help", no_argument, NULL, 'h'}, {NULL, 0, NULL, 0}};
-    struct folder folder;
+    struct home home;
     struct err err = {0};
     for (int o; (o = getopt_long(argc, argv, "h", options, NULL)) != -1;)
         return o == 'h' ? (fputs(run_help, stdout), 0)
                         : command_misused(&table, "run", "unknown option");
     if (optind + 1 != argc)
         return command_misused(&table, "run", "give one folder");
-    int rc = folder_open(argv[optind], &folder, &err);
+    int rc = home_open(argv[optind], &home, &err);
     if (rc != 0)
         return command_fail(&table, rc, &err);
     struct worker *w = calloc(1, sizeof *w);
     if (w == NULL) {
-        folder_close(&folder);
+        home_close(&home);
         return COMMAND_ENVIRONMENT;
     }
     gemm_setup();
-    rc = work(w, &folder, &err);
+    rc = work(w, &home, &err);
     int code = rc != 0 ? command_fail(&table, rc, &err) : w->exit_code;
     free(w);
-    folder_close(&folder);
+    home_close(&home);
     return code;
 }
 

@@ -5,7 +5,7 @@
 #include "study/seal.h"
 #include "worker/worker.h"
 
-static bool is_listed(const struct work *k, const struct cid *cid)
+static bool is_listed(const struct errand *k, const struct cid *cid)
 {
     for (size_t i = 0; i < k->cid_count; i++)
         if (cid_equal(&k->cids[i], cid))
@@ -15,7 +15,7 @@ static bool is_listed(const struct work *k, const struct cid *cid)
 
 /* Replaces the list by what is to be sent: never anything but the update's own. Where record or
  * index are missing the coordinator cannot know of what they name, so all from there on goes. */
-static int choose(struct work *k, struct pack *pack, struct err *err)
+static int choose(struct errand *k, struct pack *pack, struct err *err)
 {
     struct cid *all = NULL;
     size_t count = 0, from = 0;
@@ -43,12 +43,12 @@ static int choose(struct work *k, struct pack *pack, struct err *err)
                               "the coordinator misses blocks that are not this update's");
 }
 
-int sending_run(struct work *k, struct err *err)
+int sending_run(struct errand *k, struct err *err)
 {
     struct worker *w = k->worker;
     char path[FILES_PATH_MAX];
     struct pack *pack;
-    int rc = work_pack_path(k, k->order.round, path, err);
+    int rc = errand_pack_path(k, k->order.round, path, err);
     if (rc == 0)
         rc = pack_open(w->world->files, path, false, &pack, err);
     if (rc != 0)

@@ -7,15 +7,15 @@
 #include "study/seal.h"
 #include "worker/worker.h"
 
-static int output_path(const struct work *k, char out[FILES_PATH_MAX], struct err *err)
+static int output_path(const struct errand *k, char out[FILES_PATH_MAX], struct err *err)
 {
     char name[64];
     snprintf(name, sizeof name, "work/round-%llu.safetensors", (unsigned long long)k->order.round);
-    return files_join(out, k->worker->folder->dir, name, err);
+    return files_join(out, k->worker->home->dir, name, err);
 }
 
 /* Fills what the trainer needs; ERR_NOTFOUND and ERR_CORRUPT are about the base. */
-static int prepare(struct work *k, struct trainer_task *t, char base[FILES_PATH_MAX],
+static int prepare(struct errand *k, struct trainer_task *t, char base[FILES_PATH_MAX],
                    char output[FILES_PATH_MAX], struct err *err)
 {
     struct worker *w = k->worker;
@@ -44,20 +44,20 @@ static int prepare(struct work *k, struct trainer_task *t, char base[FILES_PATH_
 }
 
 /* A pack that is here already was never journalled, so nothing of it has left: made anew. */
-static int make_pack(struct work *k, struct pack **out, struct err *err)
+static int make_pack(struct errand *k, struct pack **out, struct err *err)
 {
     char path[FILES_PATH_MAX], folder[FILES_PATH_MAX];
-    int rc = work_pack_path(k, k->order.round, path, err);
+    int rc = errand_pack_path(k, k->order.round, path, err);
     if (rc != 0)
         return rc;
     files_folder(path, folder);
     rc = files_make_dirs(k->worker->world->files, folder, err);
     if (rc == 0)
-        rc = work_remove_file(k, path, err);
+        rc = errand_remove_file(k, path, err);
     return rc != 0 ? rc : pack_open(k->worker->world->files, path, true, out, err);
 }
 
-static int seal(struct work *k, const struct trainer_task *t, const struct trainer_result *r,
+static int seal(struct errand *k, const struct trainer_task *t, const struct trainer_result *r,
                 struct err *err)
 {
     struct worker *w = k->worker;
@@ -71,7 +71,7 @@ static int seal(struct work *k, const struct trainer_task *t, const struct train
                      .base = k->order.base,
                      .new_model = t->asks == RULE_DELTA ? t->output : NULL,
                      .values = buf_bytes(&r->values),
-                     .key = w->folder->ed25519,
+                     .key = w->home->ed25519,
                      .pack = pack,
                      .jobs = w->world->jobs};
     s.update.round = k->order.round;
@@ -99,7 +99,7 @@ static double metric(const struct trainer_result *r, const char *name)
 }
 
 /* After this the new model's file is gone: all that counts of it is in the pack. */
-int training_run(struct work *k, struct err *err)
+int training_run(struct errand *k, struct err *err)
 {
     struct worker *w = k->worker;
     struct trainer_task t;

@@ -75,7 +75,7 @@ static int remove_left_over(void *arg, const char *name, struct err *err)
     const struct worker *w = arg;
     const struct files *f = w->world->files;
     char folder[FILES_PATH_MAX], path[FILES_PATH_MAX];
-    int rc = files_join(folder, w->folder->dir, "work", err);
+    int rc = files_join(folder, w->home->dir, "work", err);
     if (rc == 0)
         rc = files_join(path, folder, name, err);
     return rc != 0 ? rc : f->unlink(f->self, path, err);
@@ -88,23 +88,23 @@ static int make_folders(struct worker *w, struct err *err)
     char path[FILES_PATH_MAX];
     int rc = 0;
     for (size_t i = 0; rc == 0 && i < sizeof names / sizeof names[0]; i++) {
-        rc = files_join(path, w->folder->dir, names[i], err);
+        rc = files_join(path, w->home->dir, names[i], err);
         if (rc == 0)
             rc = files_make_dirs(f, path, err);
     }
     if (rc == 0)
-        rc = files_join(path, w->folder->dir, "work", err);
+        rc = files_join(path, w->home->dir, "work", err);
     return rc != 0 ? rc : f->list(f->self, path, remove_left_over, w, err);
 }
 
 static int open_store(struct worker *w, struct err *err)
 {
     char path[FILES_PATH_MAX];
-    int rc = files_join(path, w->folder->dir, "shared", err);
+    int rc = files_join(path, w->home->dir, "shared", err);
     if (rc == 0)
         rc = store_open(w->world->files, path, STORE_WRITE, &w->store, err);
     if (rc == 0)
-        lineage_init(&w->lineage, w->world, w->store, w->folder);
+        lineage_init(&w->lineage, w->world, w->store, w->home);
     return rc;
 }
 
@@ -112,7 +112,7 @@ static int open_store(struct worker *w, struct err *err)
 static void load_rounds(struct worker *w)
 {
     struct study s;
-    if (study_load(w->store, &w->folder->invitation.study, &w->folder->policy.plan, &s, NULL) != 0)
+    if (study_load(w->store, &w->home->invitation.study, &w->home->policy.plan, &s, NULL) != 0)
         return;
     w->rounds = plan_rounds(&s.plan);
     study_fini(&s);
@@ -126,15 +126,15 @@ static int open_journal(struct worker *w, struct err *err)
                                    .state_bytes = sizeof w->task,
                                    .event = &w->event,
                                    .event_bytes = sizeof w->event,
-                                   .next = intake_next,
+                                   .next = listen_next,
                                    .step = step,
                                    .encode = encode,
                                    .starts_file = starts_file,
-                                   .perform = act_perform,
+                                   .perform = perform_effects,
                                    .decode = decode,
                                    .forget = forget};
     char path[FILES_PATH_MAX];
-    int rc = files_join(path, w->folder->dir, "journal", err);
+    int rc = files_join(path, w->home->dir, "journal", err);
     if (rc == 0)
         rc = loop_open(&w->loop, w->world, &program, path, err);
     if (rc != 0)
@@ -147,14 +147,14 @@ static int open_journal(struct worker *w, struct err *err)
     if (w->loop.replayed > 0)
         return 0;
     struct task_event first;
-    task_begin(&w->folder->invitation.study, &first);
+    task_begin(&w->home->invitation.study, &first);
     return loop_feed(&w->loop, &first, err);
 }
 
-int worker_open(struct worker *w, struct folder *folder, const struct world *world, struct err *err)
+int worker_open(struct worker *w, struct home *home, const struct world *world, struct err *err)
 {
     char path[FILES_PATH_MAX];
-    w->folder = folder;
+    w->home = home;
     w->world = world;
     w->out = buf_new(MSG_BYTES_MAX);
     w->message.body = buf_new(MSG_BYTES_MAX);
@@ -165,13 +165,13 @@ int worker_open(struct worker *w, struct folder *folder, const struct world *wor
         rc = make_folders(w, err);
     }
     if (rc == 0)
-        rc = files_join(path, folder->dir, "log.jsonl", err);
+        rc = files_join(path, home->dir, "log.jsonl", err);
     if (rc == 0)
         rc = event_log_open(&w->log, path, err);
     if (rc == 0)
         rc = open_journal(w, err);
     if (rc != 0)
-        return err_wrap(err, rc, "worker in %s", folder->dir);
+        return err_wrap(err, rc, "worker in %s", home->dir);
     event_log_put(&w->log, "started", "{s:s,s:I}", "phase", task_phase_name(w->task.phase), "round",
                   (json_int_t)(w->task.order.round > 0 ? w->task.order.round : w->task.done));
     worker_hurry(w, loop_time_ms(&w->loop));
@@ -183,13 +183,13 @@ int worker_open(struct worker *w, struct folder *folder, const struct world *wor
 static void end_job(struct worker *w)
 {
     while (w->working) {
-        work_cancel(w);
+        errand_cancel(w);
         struct job *job = w->world->take_done(w->world->self);
         if (job == NULL) {
             w->world->wait(w->world->self, 100);
             continue;
         }
-        free(((struct work *)job)->cids);
+        free(((struct errand *)job)->cids);
         w->working = false;
     }
 }
@@ -213,20 +213,20 @@ void worker_close(struct worker *w)
 /* An approval in config.toml counts at once; a cancelled job is reminded. */
 static void tick(struct worker *w, uint64_t time_ms)
 {
-    struct folder_policy policy;
+    struct home_policy policy;
     if (time_ms < w->tick_ms)
         return;
     w->tick_ms = time_ms + WORKER_TICK_MS;
     if (w->said_verdict == VERDICT_OTHER_PLAN &&
-        folder_read_policy(w->folder->dir, &policy, NULL) == 0 &&
-        !cid_equal(&policy.plan, &w->folder->policy.plan)) {
-        w->folder->policy = policy;
+        home_read_policy(w->home->dir, &policy, NULL) == 0 &&
+        !cid_equal(&policy.plan, &w->home->policy.plan)) {
+        w->home->policy = policy;
         w->said_verdict = VERDICT_FIT;
         w->nudged = true;
     }
-    if (w->working && atomic_load(&w->work.cancel))
-        work_cancel(w);
-    status_write(w, true);
+    if (w->working && atomic_load(&w->errand.cancel))
+        errand_cancel(w);
+    report_write(w, true);
 }
 
 static int turn(struct worker *w, struct err *err)
@@ -245,7 +245,7 @@ static void say_farewell(struct worker *w)
 {
     uint64_t until = loop_time_ms(&w->loop) + WORKER_FAREWELL_MS;
     w->session.welcomed = false;
-    act_hello(w);
+    perform_hello(w);
     while (!w->session.welcomed && w->session.connected && !w->stop &&
            loop_time_ms(&w->loop) < until)
         if (loop_turn(&w->loop, WORKER_FAREWELL_MS, NULL) != 0)
@@ -260,8 +260,8 @@ static void tell_end(struct worker *w)
     cid_format(&w->final.record, head);
     if (store_model_path(w->store, &w->final_model, path, &size, NULL) != 0)
         path[0] = '\0';
-    act_say(w, NULL, "the study is finished after round %llu; model %s in %s",
-            (unsigned long long)w->final.round, model, path);
+    perform_say(w, NULL, "the study is finished after round %llu; model %s in %s",
+                (unsigned long long)w->final.round, model, path);
     event_log_put(&w->log, "finished", "{s:s,s:s,s:I}", "head", head, "model", model, "rounds",
                   (json_int_t)w->final.round);
 }
@@ -279,6 +279,6 @@ int worker_run(struct worker *w, struct err *err)
     }
     if (rc != 0)
         snprintf(w->trouble, sizeof w->trouble, "%s", err->text);
-    status_write(w, false);
+    report_write(w, false);
     return rc;
 }

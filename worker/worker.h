@@ -3,19 +3,19 @@
  * worker -- the running worker: what stands between the pure task and the world.
  *
  * One thread owns everything here but the work in hand, which belongs to a job's thread while it
- * runs, and the lineage, which only jobs touch. One job runs at a time. intake.c turns messages and
- * finished jobs into events, act.c performs effects, work.c is what runs in threads, status.c what
- * people are told while they wait.
+ * runs, and the lineage, which only jobs touch. One job runs at a time. listen.c turns messages and
+ * finished jobs into events, perform.c performs effects, errand.c is what runs in threads, report.c
+ * what people are told while they wait.
  */
 #ifndef COLMEIA_WORKER_WORKER_H
 #define COLMEIA_WORKER_WORKER_H
 
 #include "base/loop.h"
 #include "study/event_log.h"
-#include "worker/folder.h"
+#include "worker/errand.h"
+#include "worker/home.h"
 #include "worker/lineage.h"
 #include "worker/task.h"
-#include "worker/work.h"
 
 #define WORKER_RETRY_MS     1000  /* a request is repeated after this, then ... */
 #define WORKER_RETRY_MAX_MS 15000 /* ... ever later, up to this: below what counts as offline */
@@ -46,7 +46,7 @@ struct answer {
 };
 
 struct worker {
-    struct folder *folder;
+    struct home *home;
     const struct world *world;
     struct store *store;
     struct lineage lineage;
@@ -61,7 +61,7 @@ struct worker {
     struct buf out;               /* scratch of sending */
     struct cid *listed;           /* the newest List; owned */
     size_t listed_count;
-    struct work work;
+    struct errand errand;
     bool working;
     bool nudged;   /* a retry is due at once */
     bool finished; /* the study is, and its model is here */
@@ -84,7 +84,7 @@ struct worker {
 
 /* Opens everything in the folder (which stays the caller's, as the world does) and replays the
  * journal. `w` is zeroed memory. ERR_DENIED if another worker has the folder open. */
-int worker_open(struct worker *w, struct folder *folder, const struct world *world,
+int worker_open(struct worker *w, struct home *home, const struct world *world,
                 struct err *err) MUST_USE;
 /* Works until the study is finished or a signal comes (0), or it must stop (`err` says why). */
 int worker_run(struct worker *w, struct err *err) MUST_USE;
@@ -98,21 +98,21 @@ void worker_back_off(struct worker *w, uint64_t time_ms);
 /* Why there is no progress; logged when it is not what was said last. `advice` may be "". */
 void worker_trouble(struct worker *w, const char *event, const char *sentence, const char *advice);
 
-/* intake.c: the next event for the loop. */
-bool intake_next(void *self, uint64_t time_ms, void *event);
+/* listen.c: the next event for the loop. */
+bool listen_next(void *self, uint64_t time_ms, void *event);
 
-/* act.c: performs the collected effects. */
-int act_perform(void *self, struct err *err) MUST_USE;
-void act_hello(struct worker *w);
+/* perform.c: performs the collected effects. */
+int perform_effects(void *self, struct err *err) MUST_USE;
+void perform_hello(struct worker *w);
 /* One line on stdout for the person watching: "round 3 of 22 (fedavg): ...". */
-void act_say(const struct worker *w, const struct task_order *o, const char *format, ...)
+void perform_say(const struct worker *w, const struct task_order *o, const char *format, ...)
     PRINTF_LIKE(3, 4);
 /* Says and logs, once, that a task is not done here. `plan`: the one it asks for, of OTHER_PLAN;
  * else NULL. `detail` may be "". */
-void act_refuse(struct worker *w, uint64_t round, enum verdict verdict, const struct cid *plan,
-                const char *detail);
+void perform_refuse(struct worker *w, uint64_t round, enum verdict verdict, const struct cid *plan,
+                    const char *detail);
 
-/* status.c: DIR/status.json. */
-void status_write(struct worker *w, bool running);
+/* report.c: DIR/status.json. */
+void report_write(struct worker *w, bool running);
 
 #endif

@@ -26,7 +26,7 @@
 #include "study/update_index.h"
 #include "transport/msg.h"
 #include "transport/world_real.h"
-#include "worker/folder.h"
+#include "worker/home.h"
 #include "worker/lineage.h"
 #include "worker/trainer.h"
 
@@ -41,7 +41,7 @@
 static struct err guest_err;
 
 struct guest {
-    struct folder folder;
+    struct home home;
     struct world_real *real;
     const struct world *world;
     struct store *store;
@@ -98,16 +98,15 @@ UNUSED static void guest_open(struct guest *g, const char *dir)
     char path[FILES_PATH_MAX];
     memset(g, 0, sizeof *g);
     MUST(key_setup(&guest_err));
-    MUST(folder_open(dir, &g->folder, &guest_err));
-    const struct invitation *i = &g->folder.invitation;
+    MUST(home_open(dir, &g->home, &guest_err));
+    const struct invitation *i = &g->home.invitation;
     cert_format_pin(i->pin, g->pin);
-    const struct world_real_worker config = {
-        .bus = {i->control, i->hints, i->curve, g->folder.curve},
-        .url_count = i->url_count,
-        .urls = i->urls,
-        .pin = g->pin,
-        .stall_seconds = 30,
-        .give_up_seconds = 30};
+    const struct world_real_worker config = {.bus = {i->control, i->hints, i->curve, g->home.curve},
+                                             .url_count = i->url_count,
+                                             .urls = i->urls,
+                                             .pin = g->pin,
+                                             .stall_seconds = 30,
+                                             .give_up_seconds = 30};
     MUST(world_real_worker(&config, &g->real, &guest_err));
     g->world = world_real_table(g->real);
     const struct http_client_config http = {
@@ -117,7 +116,7 @@ UNUSED static void guest_open(struct guest *g, const char *dir)
     MUST(store_open(files_posix(), path, STORE_WRITE, &g->store, &guest_err));
     MUST(files_join(path, dir, "lies.car", &guest_err));
     MUST(pack_open(files_posix(), path, true, &g->pack, &guest_err));
-    lineage_init(&g->lineage, g->world, g->store, &g->folder);
+    lineage_init(&g->lineage, g->world, g->store, &g->home);
     g->message.body = buf_new(MSG_BYTES_MAX);
     g->out = buf_new(MSG_BYTES_MAX);
     g->head = buf_new(MSG_EVIDENCE_MAX);
@@ -130,7 +129,7 @@ UNUSED static void guest_close(struct guest *g)
     store_close(g->store);
     http_client_free(g->http);
     world_real_close(g->real);
-    folder_close(&g->folder);
+    home_close(&g->home);
     buf_fini(&g->message.body);
     buf_fini(&g->out);
     buf_fini(&g->head);
@@ -146,7 +145,7 @@ UNUSED static uint64_t guest_now_ms(const struct guest *g)
 
 UNUSED static void guest_send(struct guest *g, struct msg *m)
 {
-    m->study = g->folder.invitation.study;
+    m->study = g->home.invitation.study;
     m->sequence = ++g->sequence;
     m->has_boot = m->type != MSG_HELLO;
     memcpy(m->boot, g->boot, sizeof m->boot);
@@ -159,7 +158,7 @@ UNUSED static void guest_hello(struct guest *g)
     struct msg m;
     msg_init(&m, MSG_HELLO);
     m.least = m.most = MSG_VERSION;
-    m.site_record = g->folder.site.cid;
+    m.site_record = g->home.site.cid;
     buf_append(&m.head, g->head.data, g->head.size);
     guest_send(g, &m);
     msg_fini(&m);
@@ -282,7 +281,7 @@ UNUSED static struct draft guest_draft(const struct guest *g)
     const struct study *study = &g->lineage.study;
     MUST_HOLD(study->layout->shard_count == 1);
     MUST_HOLD(study->layout->shards[0].elements <= GUEST_SHARD_MAX);
-    struct draft d = {.key = g->folder.ed25519,
+    struct draft d = {.key = g->home.ed25519,
                       .layout = study->plan.layout,
                       .shards = 1,
                       .elements = study->layout->shards[0].elements,
@@ -390,7 +389,7 @@ UNUSED static long guest_put(struct guest *g, const char *token, uint64_t round,
                                             .self = &body,
                                             .upload_bytes = bytes.size,
                                             .body_max = 4096};
-    snprintf(t.url, sizeof t.url, "%s/upload/%llu", g->folder.invitation.urls[0],
+    snprintf(t.url, sizeof t.url, "%s/upload/%llu", g->home.invitation.urls[0],
              (unsigned long long)round);
     http_client_set_token(g->http, token);
     MUST(http_client_start(g->http, &t, &guest_err));
@@ -405,12 +404,12 @@ UNUSED static long guest_put(struct guest *g, const char *token, uint64_t round,
 /* The refusal is the coordinator's own word on this record of this site. */
 UNUSED static void guest_check_refusal(const struct guest *g)
 {
-    const struct invitation *i = &g->folder.invitation;
+    const struct invitation *i = &g->home.invitation;
     const struct msg *m = &g->got;
     struct refusal r;
     MUST(refusal_decode(buf_bytes(&m->refusal), &i->study, &i->coordinator, &r, &guest_err));
     MUST_HOLD(cid_equal(&r.plan, &i->plan) && r.round == m->round);
-    MUST_HOLD(cid_equal(&r.site, &g->folder.site.cid));
+    MUST_HOLD(cid_equal(&r.site, &g->home.site.cid));
     MUST_HOLD(cid_equal(&r.record, &m->record) || cid_codec(&m->record) != CID_DAG_CBOR);
     MUST_HOLD(strcmp(refusal_name(r.code), m->code) == 0);
     MUST_HOLD(strcmp(r.sentence, m->text) == 0);
@@ -418,7 +417,7 @@ UNUSED static void guest_check_refusal(const struct guest *g)
 
 UNUSED static void guest_check_receipt(const struct guest *g)
 {
-    const struct invitation *i = &g->folder.invitation;
+    const struct invitation *i = &g->home.invitation;
     const struct msg *m = &g->got;
     struct receipt r;
     MUST(statement_decode_receipt(buf_bytes(&m->receipt), &i->study, &i->coordinator, &r,

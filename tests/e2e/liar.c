@@ -284,12 +284,12 @@ static void send_submits(struct guest *g, const struct cid *record)
 static void send_oversized(struct guest *g)
 {
     static const char big[4 << 20];
-    const struct invitation *i = &g->folder.invitation;
-    struct key_public own = key_public(g->folder.curve);
+    const struct invitation *i = &g->home.invitation;
+    struct key_public own = key_public(g->home.curve);
     uint8_t secret[KEY_BYTES];
     int linger = 100;
     void *context = zmq_ctx_new(), *socket = zmq_socket(context, ZMQ_DEALER);
-    key_secret_bytes(g->folder.curve, secret);
+    key_secret_bytes(g->home.curve, secret);
     MUST_HOLD(zmq_setsockopt(socket, ZMQ_CURVE_SERVERKEY, i->curve.bytes, KEY_BYTES) == 0);
     MUST_HOLD(zmq_setsockopt(socket, ZMQ_CURVE_PUBLICKEY, own.bytes, KEY_BYTES) == 0);
     MUST_HOLD(zmq_setsockopt(socket, ZMQ_CURVE_SECRETKEY, secret, KEY_BYTES) == 0);

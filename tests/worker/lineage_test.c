@@ -12,7 +12,7 @@ static atomic_bool no, yes = true;
 struct site_of_test {
     struct chain chain;
     struct store *own;
-    struct folder folder;
+    struct home home;
     struct world world;
     struct lineage lineage;
     size_t fetched;    /* blocks that were not here */
@@ -39,13 +39,13 @@ static void begin(struct site_of_test *s)
     memset(s, 0, sizeof *s);
     chain_init(&s->chain, &(struct fixture_options){.sites = 3});
     MUST(store_open(files_posix(), in_scratch("own"), STORE_WRITE, &s->own, err));
-    s->folder.invitation = (struct invitation){.study = f->study_id,
-                                               .plan = f->plan_id,
-                                               .founder = key_public(f->founder),
-                                               .coordinator = key_public(f->coordinator)};
-    s->folder.site = f->sites[SITE].site;
+    s->home.invitation = (struct invitation){.study = f->study_id,
+                                             .plan = f->plan_id,
+                                             .founder = key_public(f->founder),
+                                             .coordinator = key_public(f->coordinator)};
+    s->home.site = f->sites[SITE].site;
     s->world = (struct world){.self = s, .files = files_posix(), .fetch_block = fetch_block};
-    lineage_init(&s->lineage, &s->world, s->own, &s->folder);
+    lineage_init(&s->lineage, &s->world, s->own, &s->home);
 }
 
 static void end(struct site_of_test *s)
@@ -95,7 +95,7 @@ struct asked {
 static struct asked follow(struct site_of_test *s, const struct lineage_walk *w)
 {
     struct asked a = {.rc = 0};
-    a.rc = lineage_study(&s->lineage, &s->folder.invitation.plan, &a.verdict, &a.why);
+    a.rc = lineage_study(&s->lineage, &s->home.invitation.plan, &a.verdict, &a.why);
     if (a.rc == 0)
         a.rc = lineage_follow(&s->lineage, w, &a.found, &a.verdict, &a.why);
     return a;
@@ -426,7 +426,7 @@ static void test_a_plan_of_another_founder_is_refused(void **state)
     (void)state;
     struct site_of_test s;
     begin(&s);
-    s.folder.invitation.founder = key_public(s.chain.f.coordinator);
+    s.home.invitation.founder = key_public(s.chain.f.coordinator);
     struct task_order o = order_of(&s);
     expect_verdict(ask(&s, &o), VERDICT_WRONG_PLAN);
     end(&s);
@@ -437,7 +437,7 @@ static void test_a_roster_that_names_another_coordinator_is_refused(void **state
     (void)state;
     struct site_of_test s;
     begin(&s);
-    s.folder.invitation.coordinator = key_public(s.chain.f.founder);
+    s.home.invitation.coordinator = key_public(s.chain.f.founder);
     struct task_order o = order_of(&s);
     expect_verdict(ask(&s, &o), VERDICT_WRONG_ROSTER);
     end(&s);

@@ -26,7 +26,7 @@
 
 struct stage {
     struct chain chain;
-    struct folder folder;
+    struct home home;
     struct world world;
     struct worker *worker;
     uint64_t now_ms;
@@ -108,7 +108,7 @@ UNUSED static void damage(struct stage *s)
 UNUSED static void start(void *self, struct job *job)
 {
     struct stage *s = self;
-    if (s->damage_base && s->worker->work.kind == WORK_TRAIN) {
+    if (s->damage_base && s->worker->errand.kind == ERRAND_TRAIN) {
         s->damage_base = false;
         damage(s);
     }
@@ -202,7 +202,7 @@ UNUSED static void open_worker(struct stage *s)
 {
     s->worker = calloc(1, sizeof *s->worker);
     assert_non_null(s->worker);
-    MUST(worker_open(s->worker, &s->folder, &s->world, err));
+    MUST(worker_open(s->worker, &s->home, &s->world, err));
 }
 
 UNUSED static void close_worker(struct stage *s)
@@ -235,16 +235,16 @@ UNUSED static int stage_begin(void **state)
                               .upload = upload,
                               .moved = moved,
                               .cancel_transfers = cancel_transfers};
-    s->folder = (struct folder){.site = f->sites[SITE].site,
-                                .ed25519 = f->sites[SITE].ed25519,
-                                .curve = f->sites[SITE].curve,
-                                .policy = {.plan = f->plan_id}};
-    s->folder.invitation = (struct invitation){.study = f->study_id,
-                                               .plan = f->plan_id,
-                                               .founder = key_public(f->founder),
-                                               .coordinator = key_public(f->coordinator)};
-    snprintf(s->folder.dir, sizeof s->folder.dir, "%s", in_scratch("site"));
-    MUST(files_make_dirs(files_posix(), s->folder.dir, err));
+    s->home = (struct home){.site = f->sites[SITE].site,
+                            .ed25519 = f->sites[SITE].ed25519,
+                            .curve = f->sites[SITE].curve,
+                            .policy = {.plan = f->plan_id}};
+    s->home.invitation = (struct invitation){.study = f->study_id,
+                                             .plan = f->plan_id,
+                                             .founder = key_public(f->founder),
+                                             .coordinator = key_public(f->coordinator)};
+    snprintf(s->home.dir, sizeof s->home.dir, "%s", in_scratch("site"));
+    MUST(files_make_dirs(files_posix(), s->home.dir, err));
     approve(s, &f->plan_id);
     open_worker(s);
     *state = s;
@@ -473,7 +473,7 @@ UNUSED static void be_accepted(struct stage *s)
 static const char *pack_of(const struct stage *s, uint64_t round)
 {
     static char path[FILES_PATH_MAX];
-    MUST(study_pack_path(s->folder.dir, &s->folder.site.cid, round, path, err));
+    MUST(study_pack_path(s->home.dir, &s->home.site.cid, round, path, err));
     return path;
 }
 

@@ -381,7 +381,7 @@ static void test_a_second_worker_on_the_folder_is_refused(void **state)
     struct stage *s = *state;
     struct worker *second = calloc(1, sizeof *second);
     assert_non_null(second);
-    assert_int_equal(worker_open(second, &s->folder, &s->world, NULL), ERR_DENIED);
+    assert_int_equal(worker_open(second, &s->home, &s->world, NULL), ERR_DENIED);
     worker_close(second);
     free(second);
 }

@@ -3,7 +3,7 @@
 
 #include <sys/stat.h>
 
-#include "worker/folder.h"
+#include "worker/home.h"
 
 /* As in_scratch, for tests that hold many paths at once. */
 static const char *place(const char *name)
@@ -53,7 +53,7 @@ static const char *data_file(void)
 static struct buf init(const char *dir)
 {
     struct buf string = buf_new(SITE_STRING_MAX);
-    MUST(folder_init(dir, "hospital-a", data_file(), invitation(), &string, err));
+    MUST(home_init(dir, "hospital-a", data_file(), invitation(), &string, err));
     return string;
 }
 
@@ -76,15 +76,15 @@ static void test_init_makes_a_folder_that_opens(void **state)
     (void)state;
     const char *dir = place("site");
     struct buf string = init(dir);
-    struct folder f;
+    struct home f;
     struct cid plan = plan_cid(), study = fixture_cid(1);
-    MUST(folder_open(dir, &f, err));
+    MUST(home_open(dir, &f, err));
     assert_string_equal(f.site.name, "hospital-a");
     assert_true(cid_equal(&f.policy.plan, &plan));
     assert_true(cid_equal(&f.invitation.study, &study));
     assert_int_equal(f.policy.data[0], '/');
     assert_non_null(strstr(f.policy.data, "data.csv"));
-    folder_close(&f);
+    home_close(&f);
     buf_fini(&string);
 }
 
@@ -94,19 +94,19 @@ static void test_the_site_string_says_name_and_keys_signed_by_itself(void **stat
     const char *dir = place("site");
     struct buf string = init(dir), record = buf_new(RECORD_BYTES_MAX),
                again = buf_new(SITE_STRING_MAX);
-    struct folder f;
+    struct home f;
     struct site site;
     struct key_public by;
     MUST(site_parse(buf_text(&string), &record, err));
     MUST(site_decode(buf_bytes(&record), &site, &by, err));
-    MUST(folder_open(dir, &f, err));
+    MUST(home_open(dir, &f, err));
     struct key_public own = key_public(f.ed25519), curve = key_public(f.curve);
     assert_true(key_equal(&by, &own));
     assert_true(key_equal(&site.ed25519, &own));
     assert_true(key_equal(&site.curve, &curve));
-    MUST(folder_site_string(dir, &again, err));
+    MUST(home_site_string(dir, &again, err));
     assert_true(bytes_equal(buf_bytes(&again), buf_bytes(&string)));
-    folder_close(&f);
+    home_close(&f);
     buf_fini(&again);
     buf_fini(&record);
     buf_fini(&string);
@@ -130,9 +130,9 @@ static void test_a_second_init_is_refused_and_changes_nothing(void **state)
     struct buf first = init(dir), second = buf_new(SITE_STRING_MAX),
                again = buf_new(SITE_STRING_MAX);
     struct err why = {0};
-    assert_int_equal(folder_init(dir, "hospital-b", NULL, invitation(), &second, &why), ERR_EXISTS);
+    assert_int_equal(home_init(dir, "hospital-b", NULL, invitation(), &second, &why), ERR_EXISTS);
     assert_int_equal(second.size, 0);
-    MUST(folder_site_string(dir, &again, err));
+    MUST(home_site_string(dir, &again, err));
     assert_true(bytes_equal(buf_bytes(&again), buf_bytes(&first)));
     buf_fini(&again);
     buf_fini(&second);
@@ -174,7 +174,7 @@ static void test_what_init_cannot_use_leaves_no_folder(void **state)
         struct buf string = buf_new(SITE_STRING_MAX);
         struct err why = {0};
         int rc =
-            folder_init(place("site"), bad[i].name, bad[i].data, bad[i].invitation, &string, &why);
+            home_init(place("site"), bad[i].name, bad[i].data, bad[i].invitation, &string, &why);
         if (rc != ERR_USAGE || strstr(why.text, bad[i].words) == NULL || string.size != 0 ||
             files_exists(files_posix(), place("site")))
             fail_msg("%s: %s", bad[i].words, why.text);
@@ -186,9 +186,9 @@ static void test_a_site_may_have_no_data(void **state)
 {
     (void)state;
     struct buf string = buf_new(SITE_STRING_MAX);
-    struct folder_policy p;
-    MUST(folder_init(place("site"), "a", NULL, invitation(), &string, err));
-    MUST(folder_read_policy(place("site"), &p, err));
+    struct home_policy p;
+    MUST(home_init(place("site"), "a", NULL, invitation(), &string, err));
+    MUST(home_read_policy(place("site"), &p, err));
     assert_string_equal(p.data, "");
     buf_fini(&string);
 }
@@ -198,12 +198,12 @@ static void test_the_approved_plan_is_the_line_in_config(void **state)
     (void)state;
     const char *dir = place("site");
     struct buf string = init(dir);
-    struct folder_policy p;
+    struct home_policy p;
     char text[256], cid[CID_TEXT_MAX];
     struct cid other = fixture_cid(77);
     snprintf(text, sizeof text, "plan = \"%s\"\ndata = \"/data/x.csv\"\n", cid_format(&other, cid));
     replace_config(dir, text);
-    MUST(folder_read_policy(dir, &p, err));
+    MUST(home_read_policy(dir, &p, err));
     assert_true(cid_equal(&p.plan, &other));
     assert_string_equal(p.data, "/data/x.csv");
     buf_fini(&string);
@@ -224,10 +224,10 @@ static void test_mistakes_in_config_are_named(void **state)
     const char *dir = place("site");
     struct buf string = init(dir);
     for (size_t i = 0; i < sizeof bad / sizeof bad[0]; i++) {
-        struct folder_policy p;
+        struct home_policy p;
         struct err why = {0};
         replace_config(dir, bad[i].text);
-        if (folder_read_policy(dir, &p, &why) != ERR_USAGE ||
+        if (home_read_policy(dir, &p, &why) != ERR_USAGE ||
             strstr(why.text, bad[i].words) == NULL || strstr(why.text, "config.toml") == NULL)
             fail_msg("%s: %s", bad[i].words, why.text);
     }
@@ -238,10 +238,10 @@ static void test_a_folder_with_another_sites_keys_does_not_open(void **state)
 {
     (void)state;
     struct buf a = init(place("site")), b = init(place("other"));
-    struct folder f;
+    struct home f;
     struct err why = {0};
     assert_int_equal(rename(place("other/keys/site.key"), place("site/keys/site.key")), 0);
-    assert_int_equal(folder_open(place("site"), &f, &why), ERR_USAGE);
+    assert_int_equal(home_open(place("site"), &f, &why), ERR_USAGE);
     assert_non_null(strstr(why.text, "other keys"));
     buf_fini(&b);
     buf_fini(&a);
@@ -251,21 +251,21 @@ static void test_a_key_that_others_can_read_is_refused(void **state)
 {
     (void)state;
     struct buf string = init(place("site"));
-    struct folder f;
+    struct home f;
     assert_int_equal(chmod(place("site/keys/curve.key"), 0640), 0);
-    assert_int_equal(folder_open(place("site"), &f, NULL), ERR_DENIED);
+    assert_int_equal(home_open(place("site"), &f, NULL), ERR_DENIED);
     buf_fini(&string);
 }
 
 static void test_what_is_no_folder_says_how_to_make_one(void **state)
 {
     (void)state;
-    struct folder f;
+    struct home f;
     struct err why = {0};
     struct buf out = buf_new(SITE_STRING_MAX);
-    assert_int_equal(folder_open(place("nothing"), &f, &why), ERR_USAGE);
+    assert_int_equal(home_open(place("nothing"), &f, &why), ERR_USAGE);
     assert_non_null(strstr(why.text, "colmeia-worker init"));
-    assert_int_equal(folder_site_string(place("nothing"), &out, &why), ERR_USAGE);
+    assert_int_equal(home_site_string(place("nothing"), &out, &why), ERR_USAGE);
 }
 
 #define TEST(name) cmocka_unit_test_setup_teardown(name, scratch_setup, scratch_teardown)

@@ -40,9 +40,9 @@ static json_t *describe(const struct worker *w, bool running)
     return json_pack(
         "{s:s,s:i,s:b,s:I,s:s,s:s,s:s,s:I,s:I,s:s,s:s,s:s,s:[],s:n,s:s,s:o,s:o,s:s}", "program",
         "worker", "pid", (int)getpid(), "running", running ? 1 : 0, "updated",
-        (json_int_t)w->world->wall_s(w->world->self), "name", w->folder->site.name, "study",
-        cid_format(&w->folder->invitation.study, study), "plan",
-        cid_format(&w->folder->policy.plan, plan), "round",
+        (json_int_t)w->world->wall_s(w->world->self), "name", w->home->site.name, "study",
+        cid_format(&w->home->invitation.study, study), "plan",
+        cid_format(&w->home->policy.plan, plan), "round",
         (json_int_t)(at_work ? t->order.round : t->done), "rounds", (json_int_t)w->rounds, "rule",
         at_work ? t->order.rule : "", "phase", w->finished ? "finished" : task_phase_name(t->phase),
         "waits_for", waits_for(w), "whom", "seconds_left", "advice", w->advice, "model",
@@ -50,12 +50,12 @@ static json_t *describe(const struct worker *w, bool running)
         "failure", w->trouble);
 }
 
-void status_write(struct worker *w, bool running)
+void report_write(struct worker *w, bool running)
 {
     char path[FILES_PATH_MAX];
     json_t *object = describe(w, running);
     char *text = object == NULL ? NULL : json_dumps(object, JSON_PRESERVE_ORDER | JSON_INDENT(1));
-    if (text != NULL && files_join(path, w->folder->dir, "status.json", NULL) == 0) {
+    if (text != NULL && files_join(path, w->home->dir, "status.json", NULL) == 0) {
         struct err err;
         if (files_save_unsynced(w->world->files, path, bytes_of_text(text), &err) != 0)
             log_warn("status", "why=\"%s\"", err.text);

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * folder -- a site's folder for one study: making it, opening it, and what its people decide there.
+ * home -- a site's folder for one study: making it, opening it, and what its people decide there.
  *
  *     DIR/config.toml    the approved plan and the data file: the two things a person may change
  *     DIR/invitation     the invitation string       DIR/site       the site string
@@ -9,26 +9,26 @@
  *     DIR/work/          models being trained        DIR/head, DIR/roster       one CID each
  *     DIR/log.jsonl      the event log               DIR/status.json   rewritten by run
  */
-#ifndef COLMEIA_WORKER_FOLDER_H
-#define COLMEIA_WORKER_FOLDER_H
+#ifndef COLMEIA_WORKER_HOME_H
+#define COLMEIA_WORKER_HOME_H
 
 #include "base/files.h"
 #include "study/invitation.h"
 #include "study/site.h"
 
-#define FOLDER_DATA_MAX 1024 /* bytes of the data file's path, NUL included */
+#define HOME_DATA_MAX 1024 /* bytes of the data file's path, NUL included */
 
 /* What config.toml says. */
-struct folder_policy {
-    struct cid plan;            /* the one plan that this site has approved */
-    char data[FOLDER_DATA_MAX]; /* absolute path; "" if the site named none */
+struct home_policy {
+    struct cid plan;          /* the one plan that this site has approved */
+    char data[HOME_DATA_MAX]; /* absolute path; "" if the site named none */
 };
 
-struct folder {
+struct home {
     char dir[FILES_PATH_MAX];
     struct invitation invitation;
     struct site site;
-    struct folder_policy policy; /* as it was when last read */
+    struct home_policy policy; /* as it was when last read */
     struct key *ed25519, *curve;
 };
 
@@ -36,17 +36,17 @@ struct folder {
  * `data` NULL: none. Appends the site string. ERR_EXISTS if DIR is a site's folder already,
  * ERR_USAGE for a bad name, invitation or data file; nothing is made then. What an init that was
  * interrupted made is taken up. */
-int folder_init(const char *dir, const char *name, const char *data, const char *invitation,
-                struct buf *site_string, struct err *err) MUST_USE;
+int home_init(const char *dir, const char *name, const char *data, const char *invitation,
+              struct buf *site_string, struct err *err) MUST_USE;
 
 /* ERR_USAGE if DIR is no site's folder. */
-int folder_open(const char *dir, struct folder *out, struct err *err) MUST_USE;
-void folder_close(struct folder *f); /* harmless on a zeroed one */
+int home_open(const char *dir, struct home *out, struct err *err) MUST_USE;
+void home_close(struct home *f); /* harmless on a zeroed one */
 
 /* Reads config.toml again into `out`. */
-int folder_read_policy(const char *dir, struct folder_policy *out, struct err *err) MUST_USE;
+int home_read_policy(const char *dir, struct home_policy *out, struct err *err) MUST_USE;
 
 /* The site string of an existing folder, appended. */
-int folder_site_string(const char *dir, struct buf *out, struct err *err) MUST_USE;
+int home_site_string(const char *dir, struct buf *out, struct err *err) MUST_USE;
 
 #endif

@@ -8,12 +8,12 @@
 
 static const struct cid *study_of(const struct worker *w)
 {
-    return &w->folder->invitation.study;
+    return &w->home->invitation.study;
 }
 
 static const struct key_public *coordinator_of(const struct worker *w)
 {
-    return &w->folder->invitation.coordinator;
+    return &w->home->invitation.coordinator;
 }
 
 static bool is_study_cid(const struct cid *c)
@@ -48,8 +48,8 @@ static void say_unadmitted(struct worker *w, const char *sentence)
     snprintf(w->advice, sizeof w->advice,
              "the coordinator's people admit a site by its string, which `colmeia-worker site "
              "%.512s` prints",
-             w->folder->dir);
-    act_say(w, NULL, "not admitted yet, trying on: %s; %s", sentence, w->advice);
+             w->home->dir);
+    perform_say(w, NULL, "not admitted yet, trying on: %s; %s", sentence, w->advice);
     event_log_put(&w->log, "not-admitted", "{s:s}", "sentence", sentence);
 }
 
@@ -67,7 +67,7 @@ static bool take_greet(struct worker *w, uint64_t time_ms)
 {
     w->session.welcomed = false;
     if (time_ms - w->session.greeted_ms >= WORKER_GREET_MS)
-        act_hello(w);
+        perform_hello(w);
     return false;
 }
 
@@ -105,7 +105,7 @@ static bool take_welcome(struct worker *w, const struct msg *m, uint64_t time_ms
     s->renew_ms = time_ms + m->token_ms - m->token_ms / 4;
     if (first) {
         w->trouble[0] = w->advice[0] = '\0';
-        act_say(w, NULL, "connected as site %u", m->site);
+        perform_say(w, NULL, "connected as site %u", m->site);
         event_log_put(&w->log, "welcome", "{s:I}", "site", (json_int_t)m->site);
         worker_hurry(w, time_ms);
     }
@@ -133,7 +133,7 @@ static bool take_wait(struct worker *w, const struct msg *m, uint64_t time_ms)
 static bool read_policy(struct worker *w)
 {
     struct err err;
-    if (folder_read_policy(w->folder->dir, &w->folder->policy, &err) == 0)
+    if (home_read_policy(w->home->dir, &w->home->policy, &err) == 0)
         return true;
     worker_trouble(w, "config", err.text, "mend the folder's config.toml");
     return false;
@@ -172,12 +172,12 @@ static bool take_task(struct worker *w, const struct msg *m, uint64_t time_ms, s
         return false;
     if (m->round <= w->task.done)
         return false; /* an echo */
-    if (!cid_equal(&m->plan, &w->folder->policy.plan)) {
-        act_refuse(w, m->round, VERDICT_OTHER_PLAN, &m->plan, "");
+    if (!cid_equal(&m->plan, &w->home->policy.plan)) {
+        perform_refuse(w, m->round, VERDICT_OTHER_PLAN, &m->plan, "");
         return false;
     }
     if (!confirms(w, m, e)) {
-        act_refuse(w, m->round, VERDICT_UNSIGNED_HEAD, NULL, "");
+        perform_refuse(w, m->round, VERDICT_UNSIGNED_HEAD, NULL, "");
         return false;
     }
     worker_hurry(w, time_ms);
@@ -256,7 +256,7 @@ static bool take_refused(struct worker *w, const struct msg *m, uint64_t time_ms
     if (!is_ours(w, m))
         return false;
     if (refusal_decode(buf_bytes(&m->refusal), study_of(w), coordinator_of(w), &r, NULL) != 0 ||
-        r.round != m->round || !cid_equal(&r.site, &w->folder->site.cid) ||
+        r.round != m->round || !cid_equal(&r.site, &w->home->site.cid) ||
         (!cid_is_none(&r.record) && !cid_equal(&r.record, &m->record))) {
         log_warn("ignored", "what=refusal why=\"its record is not a valid one\"");
         return false;
@@ -340,7 +340,7 @@ static void take_connected(struct worker *w, uint64_t time_ms)
     w->session.welcomed = false;
     w->hold_ms = 0;
     event_log_put(&w->log, "connected", "{}");
-    act_hello(w);
+    perform_hello(w);
     worker_hurry(w, time_ms);
 }
 
@@ -396,7 +396,7 @@ static bool take_time(struct worker *w, uint64_t time_ms, struct task_event *e)
     struct session *s = &w->session;
     if (s->welcomed && time_ms >= s->renew_ms) {
         s->renew_ms = time_ms + WORKER_RETRY_MAX_MS;
-        act_hello(w);
+        perform_hello(w);
     }
     if (w->nudged) {
         w->nudged = false;
@@ -406,18 +406,18 @@ static bool take_time(struct worker *w, uint64_t time_ms, struct task_event *e)
         return false;
     worker_back_off(w, time_ms);
     if (!s->welcomed)
-        act_hello(w);
+        perform_hello(w);
     return retry(e);
 }
 
-bool intake_next(void *self, uint64_t time_ms, void *event)
+bool listen_next(void *self, uint64_t time_ms, void *event)
 {
     struct worker *w = self;
     struct task_event *e = event;
     struct job *job;
     bool made;
     while ((job = w->world->take_done(w->world->self)) != NULL)
-        if (work_finish(w, job, time_ms, e))
+        if (errand_finish(w, job, time_ms, e))
             return true;
     while (receive(w, time_ms, e, &made))
         if (made)

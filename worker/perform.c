@@ -14,7 +14,7 @@ static void send_message(struct worker *w, struct msg *m)
 {
     struct err err;
     m->version = MSG_VERSION;
-    m->study = w->folder->invitation.study;
+    m->study = w->home->invitation.study;
     m->sequence = ++w->session.sequence;
     if (m->type != MSG_HELLO) {
         memcpy(m->boot, w->session.boot, sizeof m->boot);
@@ -27,7 +27,7 @@ static void send_message(struct worker *w, struct msg *m)
     msg_fini(m);
 }
 
-void act_hello(struct worker *w)
+void perform_hello(struct worker *w)
 {
     if (!w->session.connected)
         return;
@@ -35,7 +35,7 @@ void act_hello(struct worker *w)
     msg_init(&m, MSG_HELLO);
     m.least = MSG_VERSION;
     m.most = MSG_VERSION;
-    m.site_record = w->folder->site.cid;
+    m.site_record = w->home->site.cid;
     buf_append(&m.head, w->task.statement.bytes, w->task.statement.size);
     buf_append(&m.receipt, w->task.receipt.bytes, w->task.receipt.size);
     w->session.greeted_ms = loop_time_ms(&w->loop);
@@ -63,7 +63,7 @@ static void send_about_update(struct worker *w, enum msg_type type)
 
 /* --- words --- */
 
-void act_say(const struct worker *w, const struct task_order *o, const char *format, ...)
+void perform_say(const struct worker *w, const struct task_order *o, const char *format, ...)
 {
     va_list arguments;
     if (o != NULL && w->rounds > 0)
@@ -90,8 +90,8 @@ static bool was_said(struct worker *w, uint64_t round, enum verdict verdict, con
     return said;
 }
 
-void act_refuse(struct worker *w, uint64_t round, enum verdict verdict, const struct cid *plan,
-                const char *detail)
+void perform_refuse(struct worker *w, uint64_t round, enum verdict verdict, const struct cid *plan,
+                    const char *detail)
 {
     char approved[CID_TEXT_MAX], asked[CID_TEXT_MAX], sentence[WORKER_SENTENCE_MAX];
     if (was_said(w, round, verdict, plan))
@@ -101,11 +101,11 @@ void act_refuse(struct worker *w, uint64_t round, enum verdict verdict, const st
     w->advice[0] = '\0';
     if (plan != NULL) {
         snprintf(sentence, sizeof sentence, "it asks for the plan %s, and this site approved %s",
-                 cid_format(plan, asked), cid_format(&w->folder->policy.plan, approved));
+                 cid_format(plan, asked), cid_format(&w->home->policy.plan, approved));
         snprintf(w->advice, sizeof w->advice,
                  "to approve that plan, change this line in %.512s/config.toml: "
                  "plan = \"%s\"",
-                 w->folder->dir, asked);
+                 w->home->dir, asked);
     }
     log_error("task-refused", "round=%llu code=%s: %s%s%s", (unsigned long long)round,
               verdict_name(verdict), sentence, w->advice[0] == '\0' ? "" : "; ", w->advice);
@@ -127,7 +127,7 @@ static void say_taken(struct worker *w)
     FAULT_POINT("worker-task-journalled");
     w->trouble[0] = w->advice[0] = '\0';
     w->hold_ms = 0;
-    act_say(w, o, "fetching the model %s", cid_format(&o->base, base));
+    perform_say(w, o, "fetching the model %s", cid_format(&o->base, base));
     event_log_put(&w->log, "task", "{s:I,s:s,s:s}", "round", (json_int_t)o->round, "rule", o->rule,
                   "base", base);
 }
@@ -136,21 +136,21 @@ static void say_fetched(struct worker *w)
 {
     FAULT_POINT("worker-fetched");
     event_log_put(&w->log, "fetched", "{s:I,s:I,s:f}", "round", (json_int_t)w->task.order.round,
-                  "bytes", (json_int_t)w->work.bytes, "seconds", (double)w->work.ms / 1000);
+                  "bytes", (json_int_t)w->errand.bytes, "seconds", (double)w->errand.ms / 1000);
 }
 
 static void say_sealed(struct worker *w, const struct task_effect *x)
 {
-    const struct work *k = &w->work;
+    const struct errand *k = &w->errand;
     const struct rule *rule = rule_find(w->task.order.rule);
     char record[CID_TEXT_MAX], size[TEXT_SMALL], took[TEXT_SMALL], metrics[96] = "";
     FAULT_POINT("worker-sealed");
     if (isfinite(k->loss) && isfinite(k->accuracy))
         snprintf(metrics, sizeof metrics, " (the base has loss %.4f, accuracy %.4f here)", k->loss,
                  k->accuracy);
-    act_say(w, &w->task.order, "%s in %s%s, update of %s sealed",
-            rule != NULL && rule->trains ? "trained" : "computed", text_format_ms(k->ms, took),
-            metrics, text_format_size(k->bytes, size));
+    perform_say(w, &w->task.order, "%s in %s%s, update of %s sealed",
+                rule != NULL && rule->trains ? "trained" : "computed", text_format_ms(k->ms, took),
+                metrics, text_format_size(k->bytes, size));
     event_log_put(&w->log, "trained", "{s:I,s:f,s:o,s:o}", "round", (json_int_t)x->round, "seconds",
                   (double)k->ms / 1000, "loss", number_or_null(k->loss), "accuracy",
                   number_or_null(k->accuracy));
@@ -168,7 +168,7 @@ static void say_answered(struct worker *w, const struct task_effect *x)
     w->trouble[0] = w->advice[0] = '\0';
     if (x->accepted) {
         FAULT_POINT("worker-accepted");
-        act_say(w, &a->order, "update accepted");
+        perform_say(w, &a->order, "update accepted");
         event_log_put(&w->log, "accepted", "{s:I,s:s}", "round", (json_int_t)x->round, "record",
                       record);
         return;
@@ -177,7 +177,7 @@ static void say_answered(struct worker *w, const struct task_effect *x)
     log_escape(&safe, bytes_of_text(a->sentence));
     log_warn("update-refused", "round=%llu code=%s sentence=%s", (unsigned long long)x->round,
              refusal_name(a->code), buf_text(&safe));
-    act_say(w, &a->order, "update refused (%s): %s", refusal_name(a->code), buf_text(&safe));
+    perform_say(w, &a->order, "update refused (%s): %s", refusal_name(a->code), buf_text(&safe));
     event_log_put(&w->log, "refused", "{s:I,s:s,s:s,s:s}", "round", (json_int_t)x->round, "code",
                   refusal_name(a->code), "sentence", a->sentence, "record", record);
     buf_fini(&safe);
@@ -186,7 +186,7 @@ static void say_answered(struct worker *w, const struct task_effect *x)
 static void say_dropped(struct worker *w, const struct task_effect *x)
 {
     static const char why[] = "its round is closed";
-    act_say(w, NULL, "round %llu: dropped, %s", (unsigned long long)x->round, why);
+    perform_say(w, NULL, "round %llu: dropped, %s", (unsigned long long)x->round, why);
     event_log_put(&w->log, "dropped", "{s:I,s:s}", "round", (json_int_t)x->round, "why", why);
 }
 
@@ -195,7 +195,7 @@ static void say_dropped(struct worker *w, const struct task_effect *x)
 static void ask_for_work(struct worker *w)
 {
     if (w->final.round > 0 && w->task.phase == TASK_IDLE)
-        work_start(w, WORK_FINAL);
+        errand_start(w, ERRAND_FINAL);
     else
         send_want(w);
 }
@@ -205,7 +205,7 @@ static void perform(struct worker *w, const struct task_effect *x)
     bool welcomed = w->session.welcomed; /* before that, Welcome brings a retry */
     switch (x->type) {
     case TASK_SEND_HELLO:
-        act_hello(w);
+        perform_hello(w);
         return;
     case TASK_SEND_WANT:
         if (welcomed)
@@ -221,19 +221,19 @@ static void perform(struct worker *w, const struct task_effect *x)
             send_about_update(w, MSG_SUBMIT);
         return;
     case TASK_FETCH_JOB:
-        work_start(w, WORK_FETCH);
+        errand_start(w, ERRAND_FETCH);
         return;
     case TASK_TRAIN_JOB:
-        work_start(w, WORK_TRAIN);
+        errand_start(w, ERRAND_TRAIN);
         return;
     case TASK_UPLOAD_JOB:
-        work_start(w, WORK_UPLOAD);
+        errand_start(w, ERRAND_UPLOAD);
         return;
     case TASK_REPAIR_JOB:
-        work_start(w, WORK_REPAIR);
+        errand_start(w, ERRAND_REPAIR);
         return;
     case TASK_CANCEL_JOB:
-        work_cancel(w);
+        errand_cancel(w);
         return;
     case TASK_SAY_TAKEN:
         say_taken(w);
@@ -251,13 +251,13 @@ static void perform(struct worker *w, const struct task_effect *x)
         say_dropped(w, x);
         return;
     case TASK_SAY_REFUSED:
-        act_refuse(w, x->round, x->verdict, NULL,
-                   w->work.verdict == x->verdict ? w->work.err.text : "");
+        perform_refuse(w, x->round, x->verdict, NULL,
+                       w->errand.verdict == x->verdict ? w->errand.err.text : "");
         return;
     }
 }
 
-int act_perform(void *self, struct err *err)
+int perform_effects(void *self, struct err *err)
 {
     struct worker *w = self;
     (void)err;
@@ -266,6 +266,6 @@ int act_perform(void *self, struct err *err)
         perform(w, &w->effects.items[i]);
     w->effects.count = 0;
     if (changed)
-        status_write(w, true);
+        report_write(w, true);
     return 0;
 }

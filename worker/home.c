@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-#include "worker/folder.h"
+#include "worker/home.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -21,7 +21,7 @@ static int is_folder(const char *dir, struct err *err)
 }
 
 /* The absolute path of a data file that this user can read now. */
-static int find_data(const char *data, char out[FOLDER_DATA_MAX], struct err *err)
+static int find_data(const char *data, char out[HOME_DATA_MAX], struct err *err)
 {
     char *path = realpath(data, NULL);
     if (path == NULL)
@@ -38,9 +38,9 @@ static int find_data(const char *data, char out[FOLDER_DATA_MAX], struct err *er
         rc = err_set(err, ERR_USAGE, "data file %s is empty", path);
     else if (read(fd, &byte, 1) != 1)
         rc = err_set(err, ERR_USAGE, "data file %s: %s", path, strerror(errno));
-    else if (strlen(path) >= FOLDER_DATA_MAX)
+    else if (strlen(path) >= HOME_DATA_MAX)
         rc = err_set(err, ERR_USAGE, "data file: its path is longer than %d bytes",
-                     FOLDER_DATA_MAX - 1);
+                     HOME_DATA_MAX - 1);
     if (rc == 0)
         memcpy(out, path, strlen(path) + 1);
     if (fd >= 0)
@@ -159,11 +159,11 @@ static int fill(const char *dir, const char *name, const char *data, const char 
     return rc;
 }
 
-int folder_init(const char *dir, const char *name, const char *data, const char *invitation,
-                struct buf *site_string, struct err *err)
+int home_init(const char *dir, const char *name, const char *data, const char *invitation,
+              struct buf *site_string, struct err *err)
 {
     struct invitation study;
-    char path[FILES_PATH_MAX], data_path[FOLDER_DATA_MAX] = "";
+    char path[FILES_PATH_MAX], data_path[HOME_DATA_MAX] = "";
     if (!text_is_name(name))
         return err_set(err, ERR_USAGE,
                        "\"%s\" is not a name: 1 to 64 of a-z 0-9 - _ . beginning with a letter or "
@@ -190,10 +190,10 @@ int folder_init(const char *dir, const char *name, const char *data, const char 
     return rc != 0 ? err_wrap(err, rc, "make %s", dir) : buf_check(site_string, err);
 }
 
-int folder_read_policy(const char *dir, struct folder_policy *out, struct err *err)
+int home_read_policy(const char *dir, struct home_policy *out, struct err *err)
 {
     char path[FILES_PATH_MAX], plan[CID_TEXT_MAX] = "";
-    struct folder_policy p = {.data = ""};
+    struct home_policy p = {.data = ""};
     struct config_key keys[] = {
         {.table = "",
          .name = "plan",
@@ -223,7 +223,7 @@ int folder_read_policy(const char *dir, struct folder_policy *out, struct err *e
 }
 
 /* The site's own record: what it says must be what the keys in the folder are. */
-static int load_site(struct folder *f, struct err *err)
+static int load_site(struct home *f, struct err *err)
 {
     struct buf string = buf_new(SITE_STRING_MAX), record = buf_new(RECORD_BYTES_MAX);
     int rc = load_line(f->dir, "site", &string, err);
@@ -242,7 +242,7 @@ static int load_site(struct folder *f, struct err *err)
     return rc;
 }
 
-static int load_keys(struct folder *f, struct err *err)
+static int load_keys(struct home *f, struct err *err)
 {
     char path[FILES_PATH_MAX];
     int rc = files_join(path, f->dir, "keys/site.key", err);
@@ -255,7 +255,7 @@ static int load_keys(struct folder *f, struct err *err)
     return rc;
 }
 
-static int load_invitation(struct folder *f, struct err *err)
+static int load_invitation(struct home *f, struct err *err)
 {
     struct buf string = buf_new(INVITATION_STRING_MAX + 2);
     int rc = load_line(f->dir, "invitation", &string, err);
@@ -265,12 +265,12 @@ static int load_invitation(struct folder *f, struct err *err)
     return rc;
 }
 
-int folder_open(const char *dir, struct folder *out, struct err *err)
+int home_open(const char *dir, struct home *out, struct err *err)
 {
     int rc = is_folder(dir, err);
     if (rc != 0)
         return rc;
-    *out = (struct folder){.ed25519 = NULL};
+    *out = (struct home){.ed25519 = NULL};
     if (strlen(dir) >= sizeof out->dir)
         return err_set(err, ERR_LIMIT, "%s: path too long", dir);
     memcpy(out->dir, dir, strlen(dir) + 1);
@@ -280,15 +280,15 @@ int folder_open(const char *dir, struct folder *out, struct err *err)
     if (rc == 0)
         rc = load_site(out, err);
     if (rc == 0)
-        rc = folder_read_policy(dir, &out->policy, err);
+        rc = home_read_policy(dir, &out->policy, err);
     if (rc != 0) {
-        folder_close(out);
+        home_close(out);
         return err_wrap(err, rc, "site's folder %s", dir);
     }
     return 0;
 }
 
-void folder_close(struct folder *f)
+void home_close(struct home *f)
 {
     key_free(f->ed25519);
     key_free(f->curve);
@@ -296,7 +296,7 @@ void folder_close(struct folder *f)
     f->curve = NULL;
 }
 
-int folder_site_string(const char *dir, struct buf *out, struct err *err)
+int home_site_string(const char *dir, struct buf *out, struct err *err)
 {
     int rc = is_folder(dir, err);
     return rc != 0 ? rc : load_line(dir, "site", out, err);

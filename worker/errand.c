@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-#include "worker/work.h"
+#include "worker/errand.h"
 
 #include <math.h>
 #include <stdlib.h>
@@ -7,13 +7,14 @@
 #include "study/statement.h"
 #include "worker/worker.h"
 
-int work_pack_path(const struct work *k, uint64_t round, char out[FILES_PATH_MAX], struct err *err)
+int errand_pack_path(const struct errand *k, uint64_t round, char out[FILES_PATH_MAX],
+                     struct err *err)
 {
-    const struct folder *f = k->worker->folder;
+    const struct home *f = k->worker->home;
     return study_pack_path(f->dir, &f->site.cid, round, out, err);
 }
 
-int work_remove_file(const struct work *k, const char *path, struct err *err)
+int errand_remove_file(const struct errand *k, const char *path, struct err *err)
 {
     const struct files *f = k->worker->world->files;
     int rc = f->unlink(f->self, path, err);
@@ -29,17 +30,17 @@ static uint64_t bytes_moved(const struct worker *w)
     return sent + received;
 }
 
-static int perform(struct work *k)
+static int perform(struct errand *k)
 {
     switch (k->kind) {
-    case WORK_FETCH:
+    case ERRAND_FETCH:
         return fetching_task(k, &k->err);
-    case WORK_TRAIN:
+    case ERRAND_TRAIN:
         return training_run(k, &k->err);
-    case WORK_UPLOAD:
-    case WORK_REPAIR:
+    case ERRAND_UPLOAD:
+    case ERRAND_REPAIR:
         return sending_run(k, &k->err);
-    case WORK_FINAL:
+    case ERRAND_FINAL:
         return fetching_final(k, &k->err);
     }
     return 0;
@@ -47,11 +48,11 @@ static int perform(struct work *k)
 
 static void run(struct job *job)
 {
-    struct work *k = (struct work *)job;
+    struct errand *k = (struct errand *)job;
     const struct world *world = k->worker->world;
     uint64_t began = world->now_ms(world->self), before = bytes_moved(k->worker);
     k->rc = perform(k);
-    if (k->kind != WORK_TRAIN) {
+    if (k->kind != ERRAND_TRAIN) {
         k->ms = world->now_ms(world->self) - began;
         k->bytes = bytes_moved(k->worker) - before;
     }
@@ -63,35 +64,35 @@ static void watch_receipt(const struct worker *w, struct lineage_walk *walk)
     struct receipt receipt;
     const struct task_evidence *e = &w->task.receipt;
     if (e->size == 0 ||
-        statement_decode_receipt(bytes_of(e->bytes, e->size), &w->folder->invitation.study,
-                                 &w->folder->invitation.coordinator, &receipt, NULL) != 0)
+        statement_decode_receipt(bytes_of(e->bytes, e->size), &w->home->invitation.study,
+                                 &w->home->invitation.coordinator, &receipt, NULL) != 0)
         return;
     walk->watched = receipt.record;
     walk->watched_round = receipt.round;
 }
 
 /* Does the job that runs still serve the task? */
-static bool is_useful(const struct worker *w, enum work_kind kind)
+static bool is_useful(const struct worker *w, enum errand_kind kind)
 {
-    static const enum task_phase phases[] = {[WORK_FETCH] = TASK_FETCH,
-                                             [WORK_TRAIN] = TASK_TRAIN,
-                                             [WORK_UPLOAD] = TASK_SEND,
-                                             [WORK_REPAIR] = TASK_IDLE,
-                                             [WORK_FINAL] = TASK_IDLE};
-    return w->work.kind == kind && w->task.phase == phases[kind] &&
-           (kind == WORK_FINAL || kind == WORK_REPAIR ||
-            memcmp(&w->work.order, &w->task.order, sizeof w->task.order) == 0);
+    static const enum task_phase phases[] = {[ERRAND_FETCH] = TASK_FETCH,
+                                             [ERRAND_TRAIN] = TASK_TRAIN,
+                                             [ERRAND_UPLOAD] = TASK_SEND,
+                                             [ERRAND_REPAIR] = TASK_IDLE,
+                                             [ERRAND_FINAL] = TASK_IDLE};
+    return w->errand.kind == kind && w->task.phase == phases[kind] &&
+           (kind == ERRAND_FINAL || kind == ERRAND_REPAIR ||
+            memcmp(&w->errand.order, &w->task.order, sizeof w->task.order) == 0);
 }
 
-void work_cancel(struct worker *w)
+void errand_cancel(struct worker *w)
 {
     if (!w->working)
         return;
-    atomic_store(&w->work.cancel, true);
+    atomic_store(&w->errand.cancel, true);
     w->world->cancel_transfers(w->world->self);
 }
 
-static int take_list(struct worker *w, struct work *k)
+static int take_list(struct worker *w, struct errand *k)
 {
     k->cids = malloc((w->listed_count + 1) * sizeof *k->cids);
     if (k->cids == NULL)
@@ -103,15 +104,15 @@ static int take_list(struct worker *w, struct work *k)
     return 0;
 }
 
-void work_start(struct worker *w, enum work_kind kind)
+void errand_start(struct worker *w, enum errand_kind kind)
 {
-    struct work *k = &w->work;
+    struct errand *k = &w->errand;
     if (w->working) {
         if (!is_useful(w, kind))
-            work_cancel(w); /* its end brings the next retry */
+            errand_cancel(w); /* its end brings the next retry */
         return;
     }
-    if (kind != WORK_TRAIN && !w->session.welcomed)
+    if (kind != ERRAND_TRAIN && !w->session.welcomed)
         return; /* no token yet; Welcome brings the next retry */
     if (loop_time_ms(&w->loop) < w->hold_ms)
         return; /* it has just failed; the timer asks again */
@@ -126,17 +127,17 @@ void work_start(struct worker *w, enum work_kind kind)
     k->walk.through = w->task.seen;
     k->walk.cancel = &k->cancel;
     watch_receipt(w, &k->walk);
-    if (kind == WORK_FINAL) {
+    if (kind == ERRAND_FINAL) {
         k->walk.top = w->final;
-        k->order.plan = w->folder->policy.plan;
+        k->order.plan = w->home->policy.plan;
     } else if (w->task.order.round > 0) {
         k->walk.top.round = w->task.order.round - 1;
         k->walk.top.record = w->task.order.prev;
     }
-    if (kind == WORK_REPAIR)
+    if (kind == ERRAND_REPAIR)
         k->order.round = w->task.done;
-    memcpy(k->data, w->folder->policy.data, sizeof k->data);
-    if ((kind == WORK_UPLOAD || kind == WORK_REPAIR) && take_list(w, k) != 0)
+    memcpy(k->data, w->home->policy.data, sizeof k->data);
+    if ((kind == ERRAND_UPLOAD || kind == ERRAND_REPAIR) && take_list(w, k) != 0)
         return; /* out of memory: the timer asks again */
     w->world->set_token(w->world->self, w->session.token);
     w->working = true;
@@ -145,7 +146,7 @@ void work_start(struct worker *w, enum work_kind kind)
 
 /* --- what came of it --- */
 
-static void end_event(struct task_event *e, enum task_event_type type, const struct work *k)
+static void end_event(struct task_event *e, enum task_event_type type, const struct errand *k)
 {
     memset(e, 0, sizeof *e);
     e->type = type;
@@ -153,10 +154,10 @@ static void end_event(struct task_event *e, enum task_event_type type, const str
     e->record = k->record;
 }
 
-static bool finish_well(struct worker *w, struct work *k, struct task_event *e)
+static bool finish_well(struct worker *w, struct errand *k, struct task_event *e)
 {
     switch (k->kind) {
-    case WORK_FETCH:
+    case ERRAND_FETCH:
         if (k->omitted) {
             worker_trouble(w, "omitted",
                            "the round's record lacks this site's update, which was acknowledged: "
@@ -166,18 +167,18 @@ static bool finish_well(struct worker *w, struct work *k, struct task_event *e)
         }
         end_event(e, TASK_FETCHED, k);
         return true;
-    case WORK_TRAIN:
+    case ERRAND_TRAIN:
         end_event(e, TASK_SEALED, k);
         e->record = k->sealed;
         return true;
-    case WORK_UPLOAD:
-    case WORK_REPAIR:
+    case ERRAND_UPLOAD:
+    case ERRAND_REPAIR:
         event_log_put(&w->log, "uploaded", "{s:I,s:I,s:f}", "round", (json_int_t)k->order.round,
                       "bytes", (json_int_t)k->bytes, "seconds", (double)k->ms / 1000);
         end_event(e, TASK_UPLOADED, k);
         e->more = k->more;
-        return k->kind == WORK_UPLOAD;
-    case WORK_FINAL:
+        return k->kind == ERRAND_UPLOAD;
+    case ERRAND_FINAL:
         w->final_model = k->model;
         w->finished = true;
         return false;
@@ -186,20 +187,20 @@ static bool finish_well(struct worker *w, struct work *k, struct task_event *e)
 }
 
 /* A failure that only time, the network or a person can mend is told, and tried again later. */
-static bool finish_badly(struct worker *w, struct work *k, uint64_t time_ms, struct task_event *e)
+static bool finish_badly(struct worker *w, struct errand *k, uint64_t time_ms, struct task_event *e)
 {
-    static const char *const names[] = {[WORK_FETCH] = "fetch-failed",
-                                        [WORK_TRAIN] = "train-failed",
-                                        [WORK_UPLOAD] = "upload-failed",
-                                        [WORK_REPAIR] = "upload-failed",
-                                        [WORK_FINAL] = "fetch-failed"};
-    if (k->verdict != VERDICT_FIT && k->kind == WORK_FETCH) {
+    static const char *const names[] = {[ERRAND_FETCH] = "fetch-failed",
+                                        [ERRAND_TRAIN] = "train-failed",
+                                        [ERRAND_UPLOAD] = "upload-failed",
+                                        [ERRAND_REPAIR] = "upload-failed",
+                                        [ERRAND_FINAL] = "fetch-failed"};
+    if (k->verdict != VERDICT_FIT && k->kind == ERRAND_FETCH) {
         end_event(e, TASK_UNFIT, k);
         e->verdict = k->verdict;
         return true;
     }
-    if (k->kind == WORK_FINAL && k->verdict != VERDICT_FIT) {
-        act_refuse(w, k->walk.top.round, k->verdict, NULL, k->err.text);
+    if (k->kind == ERRAND_FINAL && k->verdict != VERDICT_FIT) {
+        perform_refuse(w, k->walk.top.round, k->verdict, NULL, k->err.text);
         w->exit_code = 1;
         w->stop = true;
         return false;
@@ -211,17 +212,17 @@ static bool finish_badly(struct worker *w, struct work *k, uint64_t time_ms, str
     worker_trouble(w, names[k->kind], k->err.text, "");
     worker_back_off(w, time_ms);
     w->hold_ms = w->retry_ms;
-    if (k->rc == ERR_DENIED && k->kind != WORK_TRAIN)
-        act_hello(w); /* the token may be of an earlier process */
-    if (k->kind != WORK_UPLOAD || (k->rc != ERR_LIMIT && k->rc != ERR_MALFORMED))
+    if (k->rc == ERR_DENIED && k->kind != ERRAND_TRAIN)
+        perform_hello(w); /* the token may be of an earlier process */
+    if (k->kind != ERRAND_UPLOAD || (k->rc != ERR_LIMIT && k->rc != ERR_MALFORMED))
         return false;
     end_event(e, TASK_UPLOADED, k); /* the answer to a submission says what is wrong */
     return true;
 }
 
-bool work_finish(struct worker *w, struct job *job, uint64_t time_ms, struct task_event *e)
+bool errand_finish(struct worker *w, struct job *job, uint64_t time_ms, struct task_event *e)
 {
-    struct work *k = (struct work *)job;
+    struct errand *k = (struct errand *)job;
     w->working = false;
     free(k->cids);
     k->cids = NULL;

@@ -1,12 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
-# `make help` lists the verbs. One build tree a variant: build/release, build/test (with failpoints), build/san-*.
+# `make help` lists the verbs. One build tree a variant: build/release, build/test (with failpoints), build/san, build/tsan.
 
 B        ?= build
-VARIANT  ?= release
 SAN      ?=
-ifneq ($(SAN),)
-VARIANT  := san
-endif
+VARIANT  ?= $(if $(filter thread,$(SAN)),tsan,$(if $(SAN),san,release))
+CHECKED  := $(if $(SAN),$(VARIANT),test)
 O        := $(B)/$(VARIANT)
 G        := $(B)/gen
 PREFIX   ?= /usr/local
@@ -22,8 +20,8 @@ SANITIZE := -fsanitize=$(or $(SAN),address,undefined)
 FLAGS_release := -U_FORTIFY_SOURCE -D_FORTIFY_SOURCE=2
 FLAGS_test    := -DFAULTS
 FLAGS_san     := -DFAULTS $(SANITIZE) -fno-sanitize-recover=all -fno-omit-frame-pointer
-CFLAGS   += $(FLAGS_$(VARIANT))
-LDFLAGS  += $(if $(filter san,$(VARIANT)),$(SANITIZE))
+CFLAGS   += $(FLAGS_$(VARIANT:tsan=san))
+LDFLAGS  += $(if $(filter san tsan,$(VARIANT)),$(SANITIZE))
 
 PKGS     := libzmq libprotobuf-c openblas libsodium libcrypto libcurl libmicrohttpd jansson
 PKG_CF    = $(shell pkg-config --cflags $(PKGS) 2>/dev/null | sed 's/-I/-isystem /g')
@@ -37,7 +35,7 @@ NEEDS_transport   := transport base
 NEEDS_study       := study aggregate model transport base
 NEEDS_coordinator := coordinator $(NEEDS_study)
 NEEDS_worker      := worker $(NEEDS_study)
-NEEDS_cli         := cli $(NEEDS_study)
+NEEDS_cli         := cli coordinator worker $(NEEDS_study)
 FOLDERS  := base model aggregate transport study coordinator worker cli
 PROGRAMS := colmeia-coordinator colmeia-worker colmeia
 main_of   = $(or $(patsubst colmeia-%,%,$(filter-out colmeia,$(1))),cli)
@@ -45,11 +43,15 @@ main_of   = $(or $(patsubst colmeia-%,%,$(filter-out colmeia,$(1))),cli)
 objects   = $(patsubst %.c,$(O)/%.o,$(filter-out %/main.c,$(wildcard $(1)/*.c)))
 archives  = $(patsubst %,$(O)/lib%.a,$(1))
 GEN_OBJ  := $(O)/transport/msg.pb-c.o
-TESTS    := $(patsubst tests/%.c,$(O)/tests/%,$(wildcard $(FOLDERS:%=tests/%/*_test.c)))
+THREADED := base/jobs base/lo% transport/bus% transport/fetch transport/gateway transport/http% transport/pack transport/store% \
+            transport/up% transport/zap study/c% study/parts study/seal study/verify coordinator/% worker/% cli/simulate%
+NAMES    := $(patsubst tests/%.c,%,$(wildcard $(FOLDERS:%=tests/%/*_test.c)))
+NAMES    := $(filter $(if $(filter tsan,$(VARIANT)),$(THREADED:%=%_test),%),$(NAMES))
+TESTS    := $(NAMES:%=$(O)/tests/%)
 LIAR     := $(O)/tests/e2e/liar
 BENCHES  := $(patsubst benchmarks/%.c,$(O)/benchmarks/%,$(wildcard benchmarks/*_bench.c))
 
-.PHONY: help all deps programs tests benches demo test check e2e lint fmt fmt-check bench conformance install man clean
+.PHONY: help all deps test-deps programs tests benches demo test check e2e lint fmt fmt-check bench conformance install man clean
 .SECONDARY:
 help:
 	@sed -n 's/^## //p' Makefile
@@ -63,24 +65,24 @@ benches: $(BENCHES)
 programs tests benches: ; @:
 
 ## deps         install what `packages` lists and is missing (apt as root or by sudo; pip into build/venv)
-deps:
-	@scripts/deps packages $(B)
+deps test-deps:
+	@scripts/deps packages $(B) $(filter test,$(@:-deps=))
 
 ## demo         five simulated hospitals, one model, verified; under a minute
 demo: all
 	@examples/breast-cancer/demo $(B)/release $(B)/demo
 
-## test         format, layers, unit tests, the same under sanitizers, real processes
-test: deps
+## test         format, layers, unit tests, the same under sanitizers (addresses, threads), real processes
+test: test-deps
 	@scripts/test $(B)
 
-## check        unit tests alone (SAN=address,undefined for the sanitized build)
+## check        unit tests alone (SAN=address,undefined for the sanitized build, SAN=thread for those that use threads)
 check: deps
-	$(Q)$(MAKE) VARIANT=$(if $(SAN),san,test) tests
-	@scripts/run-tests $(B)/$(if $(SAN),san,test)
+	$(Q)$(MAKE) VARIANT=$(CHECKED) tests
+	@scripts/run-tests $(B)/$(CHECKED) $(NAMES)
 
 ## e2e          real processes, failpoints, the README's commands
-e2e: deps
+e2e: test-deps
 	$(Q)$(MAKE) VARIANT=test programs
 	@scripts/run-e2e $(B)/test $(B)
 
@@ -89,10 +91,10 @@ conformance: deps
 	$(Q)$(MAKE) VARIANT=test tests
 	@scripts/conformance $(B)/test "$(VECTORS)"
 
-## bench        every benchmark: a table and a JSON line each (BENCH=name for one)
-bench: all
-	$(Q)$(MAKE) benches
-	@scripts/bench $(B)/release $(B) $(BENCH)
+## bench        every benchmark: a table and a JSON line each (BENCH=name for one; data: MNIST=DIR HEART=DIR)
+bench: test-deps
+	$(Q)$(MAKE) programs benches
+	@MNIST="$(MNIST)" scripts/bench $(B)/release $(B) $(BENCH)
 
 ## lint         layers, doors, names, lengths
 lint: deps

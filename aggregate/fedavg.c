@@ -50,14 +50,11 @@ void fedavg_add(const struct shard *shard, double *acc, const void *delta, uint3
         accumulate_add_f32(acc, delta, shard->elements, weight);
 }
 
-bool fedavg_finish(const struct shard *shard, const void *base, const double *acc, uint64_t total,
-                   void *next)
+/* Without an optimiser: what accumulate.h says, by its fast paths. */
+static bool add_mean(const struct shard *shard, const void *base, const double *acc, uint64_t total,
+                     void *next)
 {
     size_t n = shard->elements;
-    if (shard->use == USE_LARGEST) {
-        finish_largest(shard, acc, next);
-        return true;
-    }
     switch (shard->dtype) {
     case DTYPE_F64:
         return accumulate_finish_f64(base, acc, n, total, next);
@@ -70,4 +67,23 @@ bool fedavg_finish(const struct shard *shard, const void *base, const double *ac
         assert(!"a layout has mean tensors of floats only");
         return false;
     }
+}
+
+bool fedavg_finish(const struct shard *shard, const void *base, const double *acc, uint64_t total,
+                   const struct rule_state *state, void *next)
+{
+    if (shard->use == USE_LARGEST) {
+        finish_largest(shard, acc, next);
+        return true;
+    }
+    if (state == NULL)
+        return add_mean(shard, base, acc, total, next);
+    struct optimiser_run run = {.dtype = shard->dtype,
+                                .n = shard->elements,
+                                .base = base,
+                                .acc = acc,
+                                .total = total,
+                                .m = state->m,
+                                .v = state->v};
+    return optimiser_apply(state->step, &run, next);
 }

@@ -9,6 +9,7 @@
 #ifndef COLMEIA_AGGREGATE_RULE_H
 #define COLMEIA_AGGREGATE_RULE_H
 
+#include "aggregate/optimiser.h"
 #include "base/err.h"
 #include "model/layout.h"
 
@@ -21,6 +22,13 @@ enum rule_answer {
     RULE_METRICS /* the record's own metrics and nothing else */
 };
 
+/* What a server optimiser needs for a run of `mean` elements: its step, and its state of these
+ * elements, changed in place (NULL where it has none). */
+struct rule_state {
+    const struct optimiser_step *step;
+    float *m, *v; /* (elements) */
+};
+
 struct rule {
     const char *name;
     size_t exchange_count;
@@ -30,10 +38,10 @@ struct rule {
      * the first add. Both work element by element, so that a run of a shard's elements may stand
      * for the shard: `elements` and `bytes` are then the run's. */
     void (*add)(const struct shard *shard, double *acc, const void *delta, uint32_t weight);
-    /* base, next: the elements in the tensors' dtype; may be the same memory. False: a result is
-     * not finite. */
+    /* base, next: the elements in the tensors' dtype; may be the same memory. `state` NULL: there
+     * is no server optimiser; `largest` shards look at none. False: a result is not finite. */
     bool (*finish)(const struct shard *shard, const void *base, const double *acc, uint64_t total,
-                   void *next);
+                   const struct rule_state *state, void *next);
 };
 
 /* NULL if there is no such rule. */

@@ -31,6 +31,7 @@ struct value {
     uint64_t magnitude;
     double number;
     struct config_list list;
+    struct config_uint_list numbers;
 };
 
 static int bad(struct reader *r, const char *what)
@@ -242,9 +243,42 @@ static int take_number(struct reader *r, struct value *v)
     return 0;
 }
 
-static int take_list(struct reader *r, struct value *v)
+static int take_text_item(struct reader *r, struct config_list *list)
 {
-    v->type = CONFIG_TEXT_LIST;
+    if (r->at >= r->end || *r->at != '"')
+        return bad(r, "expected a \"string\" or ] in the array");
+    if (list->count == CONFIG_LIST_MAX)
+        return bad(r, "an array with too many items");
+    void *items = realloc(list->items, (list->count + 1) * sizeof *list->items);
+    if (items == NULL)
+        return err_set(r->err, ERR_NOMEM, "out of memory");
+    list->items = items;
+    int rc = take_string(r, list->items[list->count]);
+    if (rc == 0)
+        list->count++;
+    return rc;
+}
+
+static int take_uint_item(struct reader *r, struct config_uint_list *list)
+{
+    struct value item = {.type = CONFIG_TEXT};
+    if (r->at < r->end && ((*r->at >= '0' && *r->at <= '9') || *r->at == '-' || *r->at == '+')) {
+        int rc = take_number(r, &item);
+        if (rc != 0)
+            return rc;
+    }
+    if (item.type != CONFIG_UINT || item.negative)
+        return bad(r, "expected a whole number that is not negative or ] in the array");
+    if (list->count == CONFIG_UINTS_MAX)
+        return bad(r, "an array with too many items");
+    list->items[list->count++] = item.magnitude;
+    return 0;
+}
+
+/* `type`: of strings unless the key wants numbers. */
+static int take_list(struct reader *r, enum config_type type, struct value *v)
+{
+    v->type = type == CONFIG_UINT_LIST ? type : CONFIG_TEXT_LIST;
     r->at++;
     for (;;) {
         skip_lines(r);
@@ -252,18 +286,10 @@ static int take_list(struct reader *r, struct value *v)
             r->at++;
             return 0;
         }
-        if (r->at >= r->end || *r->at != '"')
-            return bad(r, "expected a \"string\" or ] in the array");
-        if (v->list.count == CONFIG_LIST_MAX)
-            return bad(r, "an array with too many items");
-        void *items = realloc(v->list.items, (v->list.count + 1) * sizeof *v->list.items);
-        if (items == NULL)
-            return err_set(r->err, ERR_NOMEM, "out of memory");
-        v->list.items = items;
-        int rc = take_string(r, v->list.items[v->list.count]);
+        int rc = v->type == CONFIG_UINT_LIST ? take_uint_item(r, &v->numbers)
+                                             : take_text_item(r, &v->list);
         if (rc != 0)
             return rc;
-        v->list.count++;
         skip_lines(r);
         if (r->at < r->end && *r->at == ',')
             r->at++;
@@ -272,7 +298,7 @@ static int take_list(struct reader *r, struct value *v)
     }
 }
 
-static int take_value(struct reader *r, struct value *v)
+static int take_value(struct reader *r, enum config_type type, struct value *v)
 {
     char c = r->at < r->end ? *r->at : '\0';
     if (c == '"') {
@@ -280,7 +306,7 @@ static int take_value(struct reader *r, struct value *v)
         return take_string(r, v->text);
     }
     if (c == '[')
-        return take_list(r, v);
+        return take_list(r, type, v);
     if (c == '\'')
         return bad(r, "literal strings ('...') are not supported; use \"...\"");
     if (c == '{')
@@ -297,7 +323,8 @@ static const char *wanted(const struct config_key *k)
                                         [CONFIG_UINT] = "a whole number that is not negative",
                                         [CONFIG_DOUBLE] = "a number",
                                         [CONFIG_BOOL] = "true or false",
-                                        [CONFIG_TEXT_LIST] = "an array of \"strings\""};
+                                        [CONFIG_TEXT_LIST] = "an array of \"strings\"",
+                                        [CONFIG_UINT_LIST] = "an array of whole numbers"};
     return k->allowed != NULL ? k->allowed : kinds[k->type];
 }
 
@@ -313,7 +340,7 @@ static const char *describe(const struct value *v, char *out, size_t size)
         snprintf(out, size, "\"%.60s\"", v->text);
     else if (v->type == CONFIG_BOOL)
         snprintf(out, size, "%s", v->truth ? "true" : "false");
-    else if (v->type == CONFIG_TEXT_LIST)
+    else if (v->type == CONFIG_TEXT_LIST || v->type == CONFIG_UINT_LIST)
         snprintf(out, size, "an array");
     else
         snprintf(out, size, "%s", v->text);
@@ -341,6 +368,19 @@ static bool in_range(const struct config_key *k, double number)
     return (k->least == 0 && k->most == 0) || (number >= k->least && number <= k->most);
 }
 
+static int assign_numbers(struct reader *r, const struct config_key *k,
+                          const struct config_uint_list *numbers)
+{
+    char found[TEXT_SMALL];
+    for (size_t i = 0; i < numbers->count; i++) {
+        snprintf(found, sizeof found, "%llu", (unsigned long long)numbers->items[i]);
+        if (!in_range(k, (double)numbers->items[i]))
+            return not_allowed(r, k, found);
+    }
+    *(struct config_uint_list *)k->target = *numbers;
+    return 0;
+}
+
 static int assign(struct reader *r, const struct config_key *k, struct value *v)
 {
     char found[80];
@@ -360,6 +400,8 @@ static int assign(struct reader *r, const struct config_key *k, struct value *v)
     } else if (k->type == CONFIG_TEXT_LIST && v->type == CONFIG_TEXT_LIST) {
         *(struct config_list *)k->target = v->list;
         v->list = (struct config_list){0};
+    } else if (k->type == CONFIG_UINT_LIST && v->type == CONFIG_UINT_LIST) {
+        return assign_numbers(r, k, &v->numbers);
     } else {
         return not_allowed(r, k, describe(v, found, sizeof found));
     }
@@ -411,7 +453,7 @@ static int take_pair(struct reader *r)
                        name);
     r->seen[i] = true;
     struct value v = {0};
-    rc = take_value(r, &v);
+    rc = take_value(r, r->keys[i].type, &v);
     if (rc == 0)
         rc = end_of_line(r);
     if (rc == 0) {

@@ -42,9 +42,12 @@ static void put(const char *level, const char *event, const char *format, va_lis
     strftime(stamp, sizeof stamp, "%Y-%m-%dT%H:%M:%S", &utc);
     vsnprintf(text, sizeof text, format, arguments);
     char line[LINE_MAX_BYTES];
-    int size = snprintf(line, sizeof line - 1, "%s %s.%03dZ %.64s %s", level, stamp,
-                        (int)(now.tv_usec / 1000), event, text);
-    for (int i = 0; i < size; i++)
+    /* On a terminal a line of progress may stand where this one goes. */
+    int start = snprintf(line, sizeof line, "%s", isatty(STDERR_FILENO) ? "\r\033[K" : "");
+    int size =
+        start + snprintf(line + start, sizeof line - 1 - (size_t)start, "%s %s.%03dZ %.64s %s",
+                         level, stamp, (int)(now.tv_usec / 1000), event, text);
+    for (int i = start; i < size; i++)
         if ((unsigned char)line[i] < 0x20 || line[i] == 0x7f)
             line[i] = '?'; /* somebody forgot log_escape; the line stays one line all the same */
     line[size++] = '\n';

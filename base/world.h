@@ -67,8 +67,10 @@ struct world {
                        struct err *err);
     int (*upload)(void *self, uint64_t round, struct pack *pack, const struct cid *cids,
                   size_t count, struct err *err);
-    /* Bytes moved by the three above since the start; for logs. */
+    /* Bytes moved by the three above since the start, and how far the last two are: bytes there in
+     * the end, of all (0: not known yet). For people; any thread may ask. */
     void (*moved)(void *self, uint64_t *sent, uint64_t *received);
+    void (*progress)(void *self, uint64_t *done, uint64_t *total);
     void (*cancel_transfers)(void *self); /* those under way end soon with ERR_TIMEOUT */
 };
 

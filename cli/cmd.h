@@ -10,6 +10,7 @@
 
 int cmd_add(int argc, char **argv);
 int cmd_aggregate(int argc, char **argv);
+int cmd_compare(int argc, char **argv);
 int cmd_get(int argc, char **argv);
 int cmd_log(int argc, char **argv);
 int cmd_model(int argc, char **argv);
@@ -17,6 +18,7 @@ int cmd_model_evaluate(int argc, char **argv);
 int cmd_model_new(int argc, char **argv);
 int cmd_model_show(int argc, char **argv);
 int cmd_model_train(int argc, char **argv);
+int cmd_simulate(int argc, char **argv);
 int cmd_status(int argc, char **argv);
 int cmd_verify(int argc, char **argv);
 

@@ -185,11 +185,16 @@ static int average(struct averaging *a, struct err *err)
     const struct combine_sum sum = {
         .layout = first->layout, .rule = a->rule, .weights = a->weights, .count = a->count};
     struct jobs *jobs = NULL;
-    bool finite = false;
+    struct combine_found found;
     int rc = jobs_new(0, &jobs, err);
     if (rc == 0)
-        rc = combine_stream(&sum, &source, &sink, jobs, &finite, err);
-    if (rc == 0 && !finite)
+        rc = combine_stream(&sum, &source, &sink, jobs, &found, err);
+    if (rc == 0 && !found.finite && found.tensor != NULL)
+        rc = err_set(err, ERR_MALFORMED,
+                     "the average is not finite; of the files, %.400s is the farthest from the "
+                     "first, in tensor %s",
+                     a->inputs[found.suspect].name, found.tensor->name);
+    else if (rc == 0 && !found.finite)
         rc = err_set(err, ERR_MALFORMED, "the average is not finite");
     jobs_free(jobs);
     return rc;

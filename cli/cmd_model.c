@@ -10,9 +10,10 @@ static const struct {
     int (*run)(int argc, char **argv);
     const char *about;
 } commands[] = {
-    {"new", cmd_model_new, "the initial model of a plan, or random bytes for benchmarks"},
+    {"new", cmd_model_new,
+     "a network, such as a plan's initial model, or random bytes for benchmarks"},
     {"train", cmd_model_train, "train alone, with a plan's hyperparameters"},
-    {"evaluate", cmd_model_evaluate, "loss and accuracy on a table of examples"},
+    {"evaluate", cmd_model_evaluate, "loss and accuracy on examples"},
     {"show", cmd_model_show, "tensors, shapes, sizes and CID"},
 };
 

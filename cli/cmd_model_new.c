@@ -3,6 +3,7 @@
 #include <stdlib.h>
 
 #include "base/random.h"
+#include "base/text.h"
 #include "cli/cmd.h"
 #include "cli/model_file.h"
 #include "cli/options.h"
@@ -13,24 +14,61 @@
 #define TENSOR_ELEMENTS (1u << 24) /* 64 MiB */
 #define PIECE_BYTES     (1u << 20)
 
-static int make_initial(const char *plan_path, const char *to, struct err *err)
+static int make_network(const struct plan *p, const char *to, struct err *err)
 {
-    struct plan_file plan;
     struct model_file model = {.layout = NULL};
-    int rc = plan_file_load(plan_path, &plan, err);
-    if (rc != 0)
-        return rc;
-    if (strcmp(plan.plan.architecture, "logistic") != 0)
-        rc = err_set(err, ERR_USAGE,
-                     "architecture \"%s\" is known to its trainer only; make the model there",
-                     plan.plan.architecture);
-    if (rc == 0)
-        rc = model_file_new((size_t)plan.plan.features, &model, err);
+    struct network network;
+    uint8_t seed[HASH_BYTES];
+    if (!plan_network(p, &network))
+        return err_set(err, ERR_USAGE,
+                       "architecture \"%s\" is known to its trainer only; make the model there",
+                       p->architecture);
+    plan_initial_seed(p, seed);
+    int rc = model_file_new(&network, seed, &model, err);
     if (rc == 0)
         rc = model_file_save(&model, to, err);
     model_file_fini(&model);
+    return rc;
+}
+
+static int make_initial(const char *plan_path, const char *to, struct err *err)
+{
+    struct plan_file plan;
+    int rc = plan_file_load(plan_path, &plan, err);
+    if (rc != 0)
+        return rc;
+    rc = make_network(&plan.plan, to, err);
     plan_file_fini(&plan);
     return rc;
+}
+
+/* "200,200" */
+static int take_hidden(const char *text, struct plan *p, struct err *err)
+{
+    char number[24];
+    for (const char *at = text;; at++) {
+        size_t size = strcspn(at, ",");
+        if (p->hidden_count == NETWORK_HIDDEN_MAX)
+            return err_set(err, ERR_USAGE, "--hidden: more than %d layers", NETWORK_HIDDEN_MAX);
+        snprintf(number, sizeof number, "%.*s", size < sizeof number ? (int)size : 23, at);
+        int rc = text_parse_uint(number, NETWORK_WIDTH_MAX, &p->hidden[p->hidden_count++], err);
+        if (rc != 0)
+            return err_wrap(err, rc, "--hidden");
+        at += size;
+        if (*at == '\0')
+            return 0;
+    }
+}
+
+/* What the options say of a network, as a plan with that seed would make it. */
+static int make_described(struct plan *p, const char *architecture, const char *hidden,
+                          const char *to, struct err *err)
+{
+    int rc = hidden == NULL ? 0 : take_hidden(hidden, p, err);
+    if (rc != 0)
+        return rc;
+    snprintf(p->architecture, sizeof p->architecture, "%s", architecture);
+    return make_network(p, to, err);
 }
 
 /* --- random models --- */
@@ -131,10 +169,29 @@ out:
 
 int cmd_model_new(int argc, char **argv)
 {
-    const char *plan = NULL, *to = NULL;
+    const char *plan = NULL, *architecture = NULL, *hidden = NULL, *to = NULL;
+    struct plan shape = {.classes = 2};
     uint64_t bytes = 0, seed = 0;
     const struct options_row rows[] = {
         {.name = "plan", .argument = "FILE", .text = &plan, .help = "the plan's initial model"},
+        {.name = "architecture",
+         .argument = "NAME",
+         .text = &architecture,
+         .help = "instead: logistic, softmax or mlp, of the next three options"},
+        {.name = "features",
+         .argument = "N",
+         .number = &shape.features,
+         .most = NETWORK_WIDTH_MAX,
+         .help = "inputs"},
+        {.name = "classes",
+         .argument = "N",
+         .number = &shape.classes,
+         .most = NETWORK_WIDTH_MAX,
+         .help = "what is told apart (2)"},
+        {.name = "hidden",
+         .argument = "N,N,...",
+         .text = &hidden,
+         .help = "of an mlp: units of each hidden layer"},
         {.name = "random",
          .argument = "BYTES",
          .number = &bytes,
@@ -144,7 +201,7 @@ int cmd_model_new(int argc, char **argv)
          .argument = "N",
          .number = &seed,
          .most = UINT64_MAX,
-         .help = "of --random; the same seed gives the same file (0)"},
+         .help = "unless of a plan; the same seed gives the same file (0)"},
         {.name = "output",
          .letter = 'o',
          .argument = "FILE",
@@ -160,8 +217,12 @@ int cmd_model_new(int argc, char **argv)
     int status;
     if (!options_parse(&o, argc, argv, &status))
         return status;
-    if (to == NULL || (plan == NULL) == (bytes == 0))
-        return say_usage(o.command, "give -o FILE and either --plan FILE or --random BYTES");
-    int rc = plan != NULL ? make_initial(plan, to, &err) : make_random(bytes, seed, to, &err);
+    if (to == NULL || (plan != NULL) + (architecture != NULL) + (bytes != 0) != 1)
+        return say_usage(o.command, "give -o FILE and one of --plan FILE, --architecture NAME and "
+                                    "--random BYTES");
+    shape.seed = seed;
+    int rc = plan != NULL           ? make_initial(plan, to, &err)
+             : architecture != NULL ? make_described(&shape, architecture, hidden, to, &err)
+                                    : make_random(bytes, seed, to, &err);
     return rc != 0 ? say_error(o.command, rc, &err) : 0;
 }

@@ -1,56 +1,76 @@
 /* SPDX-License-Identifier: Apache-2.0 */
+#include <math.h>
+
 #include "cli/cmd.h"
 #include "cli/examples.h"
 #include "cli/model_file.h"
 #include "cli/options.h"
 #include "cli/say.h"
-#include "model/logistic.h"
 #include "study/plan_file.h"
 
+#define NOT_GIVEN UINT64_MAX /* a number that the plan decides; of a real one: NAN */
+
 struct train {
-    const char *plan_path, *model_path, *to;
+    const char *plan_path, *model_path, *target, *to;
     struct options_list data;
-    uint64_t rounds;
+    uint64_t rounds, seed;
     bool scale;
-    struct plan_file plan;
+    struct network_options options;
+    struct plan_file plan; /* without a file: what one has if it says nothing */
+    struct network network;
     struct dataset examples;
     struct moments moments;
     struct model_file model;
-    uint64_t example_count;
-    struct logistic_metrics metrics; /* on the data that it was trained on */
+    struct network_metrics metrics; /* on the data that it was trained on */
 };
 
-static int load(struct train *t, struct err *err)
+static uint64_t given(uint64_t option, uint64_t plan)
 {
-    const struct plan *plan = &t->plan.plan;
-    if (strcmp(plan->architecture, "logistic") != 0)
-        return err_set(err, ERR_USAGE, "architecture \"%s\" is known to its trainer only",
-                       plan->architecture);
-    int rc =
-        examples_load(t->data.items, t->data.count, plan->target, &t->examples, &t->moments, err);
-    if (rc == 0 && t->examples.features != plan->features)
-        rc = err_set(err, ERR_MALFORMED, "the data has %zu features, the plan says %llu",
-                     t->examples.features, (unsigned long long)plan->features);
-    if (rc != 0)
-        return rc;
-    return t->model_path != NULL ? model_file_load(t->model_path, &t->model, err)
-                                 : model_file_new((size_t)plan->features, &t->model, err);
+    return option != NOT_GIVEN ? option : plan;
 }
 
-/* What the rule `moments` does to a study's model, with this data as its only sites. */
-static int set_scaling(struct train *t, struct err *err)
+static double given_real(double option, double plan)
 {
-    const struct tensor *mean = layout_find(t->model.layout, "input.mean");
-    const struct tensor *deviation = layout_find(t->model.layout, "input.deviation");
-    size_t features = t->moments.features;
-    if (mean == NULL || deviation == NULL || mean->dtype != DTYPE_F32 ||
-        deviation->dtype != DTYPE_F32 || mean->elements != features ||
-        deviation->elements != features)
-        return err_set(err, ERR_MALFORMED, "the model has no place for the scaling of its input");
-    return moments_finish(&t->moments, (float *)(t->model.data + mean->offset),
-                          (float *)(t->model.data + deviation->offset))
-               ? 0
-               : err_set(err, ERR_MALFORMED, "the data's mean or deviation is not finite");
+    return isnan(option) ? plan : option;
+}
+
+/* The plan's hyperparameters where no option says otherwise. Epochs or steps take the other's
+ * place. */
+static void take_options(struct train *t)
+{
+    struct plan *p = &t->plan.plan;
+    struct network_options *o = &t->options;
+    bool counted = o->epochs != NOT_GIVEN || o->steps != NOT_GIVEN;
+    o->epochs = given(o->epochs, counted ? 0 : p->epochs);
+    o->steps = given(o->steps, counted ? 0 : p->steps);
+    o->batch = given(o->batch, p->batch);
+    o->learning_rate = given_real(o->learning_rate, p->learning_rate);
+    o->momentum = given_real(o->momentum, p->momentum);
+    o->weight_decay = given_real(o->weight_decay, p->weight_decay);
+    o->proximal = given_real(o->proximal, p->proximal);
+    p->seed = given(t->seed, p->seed);
+    if (t->rounds == 0)
+        t->rounds = t->plan_path == NULL ? 1 : plan_training_rounds(p, plan_rounds(p));
+}
+
+/* The plan's network, new or from a file; or whatever network the file has. */
+static int load_model(struct train *t, struct err *err)
+{
+    const struct plan *plan = &t->plan.plan;
+    uint8_t seed[HASH_BYTES];
+    if (t->plan_path != NULL && !plan_network(plan, &t->network))
+        return err_set(err, ERR_USAGE, "architecture \"%s\" is known to its trainer only",
+                       plan->architecture);
+    if (t->model_path == NULL) {
+        plan_initial_seed(plan, seed);
+        return model_file_new(&t->network, seed, &t->model, err);
+    }
+    int rc = model_file_load(t->model_path, &t->model, err);
+    if (rc != 0)
+        return rc;
+    rc = t->plan_path != NULL ? network_check(&t->network, t->model.layout, err)
+                              : network_of(t->model.layout, &t->network, err);
+    return rc != 0 ? err_wrap(err, rc, "model %.400s", t->model_path) : 0;
 }
 
 static bool plan_scales(const struct plan *plan)
@@ -61,78 +81,127 @@ static bool plan_scales(const struct plan *plan)
     return false;
 }
 
-static uint64_t training_rounds(const struct plan *plan)
+static int load(struct train *t, struct err *err)
 {
-    uint64_t rounds = 0;
-    for (size_t i = 0; i < plan->step_count; i++) {
-        const struct rule *rule = rule_find(plan->schedule[i].rule);
-        if (rule != NULL && rule->trains)
-            rounds += plan->schedule[i].rounds;
-    }
-    return rounds;
+    const char *target = t->target != NULL ? t->target : t->plan.plan.target;
+    int rc = load_model(t, err);
+    t->scale = t->scale || (t->model_path == NULL && plan_scales(&t->plan.plan));
+    if (rc == 0)
+        rc = examples_load(&t->data, target, t->network.classes, &t->examples,
+                           t->scale ? &t->moments : NULL, err);
+    if (rc == 0 && t->examples.features != t->network.features)
+        rc = err_set(err, ERR_MALFORMED, "the data has %zu features, the %s says %zu",
+                     t->examples.features, t->plan_path != NULL ? "plan" : "model",
+                     t->network.features);
+    return rc;
+}
+
+/* What the rule `moments` does to a study's model, with this data as its only sites. */
+static int set_scaling(struct train *t, struct err *err)
+{
+    uint8_t *mean = t->model.data + layout_find(t->model.layout, "input.mean")->offset;
+    uint8_t *deviation = t->model.data + layout_find(t->model.layout, "input.deviation")->offset;
+    return moments_finish(&t->moments, (float *)mean, (float *)deviation)
+               ? 0
+               : err_set(err, ERR_MALFORMED, "the data's mean or deviation is not finite");
 }
 
 static int train(struct train *t, struct err *err)
 {
     const struct plan *plan = &t->plan.plan;
-    const struct logistic_options options = {.epochs = plan->epochs,
-                                             .batch = plan->batch,
-                                             .learning_rate = plan->learning_rate,
-                                             .l2 = plan->l2};
+    const struct model_file *m = &t->model;
     int rc = load(t, err);
-    if (rc == 0 && (t->scale || (t->model_path == NULL && plan_scales(plan))))
+    if (rc == 0 && t->scale)
         rc = set_scaling(t, err);
-    if (t->rounds == 0)
-        t->rounds = training_rounds(plan);
     for (uint64_t round = 1; rc == 0 && round <= t->rounds; round++) {
         uint8_t seed[HASH_BYTES];
         plan_site_seed(plan, round, 0, seed);
-        rc = logistic_train(t->model.layout, t->model.data, &t->examples, &options, seed, err);
+        rc = network_train(&t->network, m->layout, m->data, &t->examples, &t->options, seed, err);
     }
     if (rc == 0)
-        rc = logistic_evaluate(t->model.layout, t->model.data, &t->examples, &t->metrics, err);
-    return rc != 0 ? rc : model_file_save(&t->model, t->to, err);
+        rc = network_evaluate(&t->network, m->layout, m->data, &t->examples, &t->metrics, err);
+    return rc != 0 ? rc : model_file_save(m, t->to, err);
 }
 
 static int run(struct train *t, struct err *err)
 {
-    int rc = plan_file_load(t->plan_path, &t->plan, err);
+    int rc = t->plan_path == NULL ? 0 : plan_file_load(t->plan_path, &t->plan, err);
     if (rc != 0)
         return rc;
+    take_options(t);
     rc = train(t, err);
-    t->example_count = t->examples.rows;
     plan_file_fini(&t->plan);
-    dataset_fini(&t->examples);
     moments_fini(&t->moments);
     model_file_fini(&t->model);
     return rc;
 }
 
+static int say_result(const struct train *t, bool json)
+{
+    const struct network_metrics *m = &t->metrics;
+    if (json)
+        return say_json(json_pack("{s:I,s:I,s:f,s:f,s:I}", "rounds", (json_int_t)t->rounds,
+                                  "examples", (json_int_t)t->examples.rows, "loss", m->loss,
+                                  "accuracy", m->accuracy, "correct", (json_int_t)m->correct));
+    say_line("trained %llu rounds: loss %.4f, accuracy %.4f on its own %zu examples",
+             (unsigned long long)t->rounds, m->loss, m->accuracy, t->examples.rows);
+    return 0;
+}
+
+#define NUMBER(option, what, text)                                                                 \
+    {                                                                                              \
+        .name = (option), .argument = "N", .number = (what), .most = NOT_GIVEN - 1, .help = (text) \
+    }
+#define REAL(option, what, text)                                                                   \
+    {                                                                                              \
+        .name = (option), .argument = "X", .real = (what), .help = (text)                          \
+    }
+
 int cmd_model_train(int argc, char **argv)
 {
-    struct train t = {.plan_path = NULL};
+    struct train t = {.seed = NOT_GIVEN,
+                      .options = {.epochs = NOT_GIVEN,
+                                  .steps = NOT_GIVEN,
+                                  .batch = NOT_GIVEN,
+                                  .learning_rate = NAN,
+                                  .momentum = NAN,
+                                  .weight_decay = NAN,
+                                  .proximal = NAN},
+                      .plan.plan = {.seed = 1, .epochs = 1, .batch = 32, .learning_rate = 0.1}};
     bool json = false;
     const struct options_row rows[] = {
         {.name = "plan",
          .argument = "FILE",
          .text = &t.plan_path,
-         .help = "whose target, features and hyperparameters"},
-        {.name = "data",
-         .argument = "CSV",
-         .list = &t.data,
-         .help = "examples; given again: pooled with these"},
+         .help = "whose network, target and hyperparameters; options below go before"},
         {.name = "model",
          .argument = "FILE",
          .text = &t.model_path,
-         .help = "start from this model, not from a new one"},
+         .help = "start from this model, not from the plan's new one"},
+        {.name = "data",
+         .argument = "FILE",
+         .list = &t.data,
+         .help = "examples, CSV or IDX; given again: pooled with these"},
+        {.name = "target",
+         .argument = "NAME",
+         .text = &t.target,
+         .help = "of CSV: the column to be predicted"},
+        {.name = "scale",
+         .flag = &t.scale,
+         .help = "set the input's scaling from this data first (a new model: if the plan does)"},
         {.name = "rounds",
          .argument = "N",
          .number = &t.rounds,
          .most = PLAN_ROUNDS_MAX,
-         .help = "times the plan's epochs (as many as the schedule trains)"},
-        {.name = "scale",
-         .flag = &t.scale,
-         .help = "set the input's scaling from this data first (a new model: if the plan does)"},
+         .help = "times the epochs or steps (as many as the plan trains; 1)"},
+        NUMBER("epochs", &t.options.epochs, "passes over the data"),
+        NUMBER("steps", &t.options.steps, "instead: updates"),
+        NUMBER("batch", &t.options.batch, "examples an update; 0: all"),
+        REAL("learning-rate", &t.options.learning_rate, "of SGD"),
+        REAL("momentum", &t.options.momentum, "from 0 to below 1"),
+        REAL("weight-decay", &t.options.weight_decay, "on weights, not on biases"),
+        REAL("proximal", &t.options.proximal, "FedProx's mu: pulls towards the round's start"),
+        NUMBER("seed", &t.seed, "of a new model and of the order of examples"),
         {.name = "output",
          .letter = 'o',
          .argument = "FILE",
@@ -150,17 +219,10 @@ int cmd_model_train(int argc, char **argv)
     int status;
     if (!options_parse(&o, argc, argv, &status))
         return status;
-    if (t.plan_path == NULL || t.data.count == 0 || t.to == NULL)
-        return say_usage(o.command, "give --plan FILE, --data CSV and -o FILE");
+    if ((t.plan_path == NULL && t.model_path == NULL) || t.data.count == 0 || t.to == NULL)
+        return say_usage(o.command, "give --plan FILE or --model FILE, --data FILE and -o FILE");
     int rc = run(&t, &err);
-    if (rc != 0)
-        return say_error(o.command, rc, &err);
-    if (json)
-        return say_json(json_pack("{s:I,s:I,s:f,s:f}", "rounds", (json_int_t)t.rounds, "examples",
-                                  (json_int_t)t.example_count, "loss", t.metrics.loss, "accuracy",
-                                  t.metrics.accuracy));
-    say_line("trained %llu rounds: loss %.4f, accuracy %.4f on its own %llu examples",
-             (unsigned long long)t.rounds, t.metrics.loss, t.metrics.accuracy,
-             (unsigned long long)t.example_count);
-    return 0;
+    status = rc != 0 ? say_error(o.command, rc, &err) : say_result(&t, json);
+    dataset_fini(&t.examples);
+    return status;
 }

@@ -94,6 +94,7 @@ static void print_status(const json_t *status, enum life life)
     print("[head     {head}]", status);
     if (life != FINISHED) {
         print("[waits    {waits_for}][: {whom}]", status);
+        print("[progress {sentence}]", json_object_get(status, "progress"));
         print("[until    {seconds_left:seconds} from now]", status);
     }
     print("[advice   {advice}]", status);

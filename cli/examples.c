@@ -3,8 +3,6 @@
 
 #include <stdlib.h>
 
-#include "model/csv.h"
-
 /* Puts the rows of `more` behind those of `all`. */
 static int append(struct dataset *all, const struct dataset *more, struct err *err)
 {
@@ -40,15 +38,15 @@ static int add_moments(struct moments *total, const struct dataset *d, struct er
     return 0;
 }
 
-int examples_load(const char *const *paths, size_t count, const char *target, struct dataset *out,
-                  struct moments *moments, struct err *err)
+int examples_load(const struct options_list *files, const char *target, size_t classes,
+                  struct dataset *out, struct moments *moments, struct err *err)
 {
     struct dataset all = {.rows = 0};
     struct moments total = {.count = 0};
     int rc = 0;
-    for (size_t i = 0; rc == 0 && i < count; i++) {
+    for (size_t i = 0; rc == 0 && i < files->count; i++) {
         struct dataset one = {.rows = 0};
-        rc = csv_load(paths[i], target, EXAMPLES_CLASSES, &one, err);
+        rc = dataset_load(files->items[i], target, (uint32_t)classes, &one, err);
         if (rc != 0)
             break;
         if (i == 0)
@@ -57,7 +55,7 @@ int examples_load(const char *const *paths, size_t count, const char *target, st
         if (rc == 0 && moments != NULL)
             rc = add_moments(&total, &one, err);
         if (rc != 0)
-            rc = err_wrap(err, rc, "%.400s", paths[i]);
+            rc = err_wrap(err, rc, "%.400s", files->items[i]);
         dataset_fini(&one);
     }
     if (rc == 0 && all.rows == 0)

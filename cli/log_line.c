@@ -18,8 +18,11 @@ static const struct {
     {"round-opened", "round {round} ({rule}) opens with {selected}"},
     {"sites-added", "round {round}: more sites are asked: {selected}"},
     {"update-accepted", "round {round}: update of {site} accepted[, {examples} examples][, "
-                        "{bytes:size}][, loss {loss}][, accuracy {accuracy}]"},
-    {"update-refused", "round {round}: update of {site} refused, {code}: {sentence}"},
+                        "{bytes:size}][, {metrics}]"},
+    {"update-refused", "round {round}: refused, {code}: {sentence}[; update {record}]"},
+    {"equivocation",
+     "round {round}: {site} sent two differing updates: {accepted} counts, {record} "
+     "is kept as evidence"},
     {"round", "round {round}/{rounds} ({rule}) closed: {answered}/{selected} sites[, loss "
               "{loss}][, accuracy {accuracy}][, {bytes_moved:size} moved][, {seconds:seconds}]"
               ", model {model}[; it failed: {failure}]"},
@@ -37,9 +40,32 @@ static const struct {
     {"uploaded", "round {round}: uploaded[ {bytes:size}]"},
     {"accepted", "round {round}: update accepted"},
     {"refused", "round {round}: update refused, {code}: {sentence}"},
+    {"declined", "round {round}: task declined, {code}: {sentence}"},
+    {"decline-answered", "round {round}: the coordinator goes on without this site, {code}"},
     {"task-refused", "round {round}: task refused, {code}: {sentence}"},
     {"dropped", "round {round}: task dropped: {why}"},
 };
+
+static bool put_value(const json_t *value, const char *form, struct buf *out);
+
+/* "loss 0.25, accuracy 1": what has no value is left out. */
+static void put_members(const json_t *object, const char *form, struct buf *out)
+{
+    const char *name;
+    json_t *member;
+    bool first = true;
+    json_object_foreach((json_t *)(uintptr_t)object, name, member)
+    {
+        size_t start = out->size;
+        buf_append_text(out, first ? "" : ", ");
+        say_clean(out, bytes_of_text(name));
+        buf_append_byte(out, ' ');
+        if (put_value(member, form, out))
+            first = false;
+        else if (out->failed == 0)
+            out->size = start;
+    }
+}
 
 /* A value as text; false if there is nothing to say. */
 static bool put_value(const json_t *value, const char *form, struct buf *out)
@@ -64,6 +90,8 @@ static bool put_value(const json_t *value, const char *form, struct buf *out)
             buf_append_text(out, i > 0 ? ", " : "");
             (void)put_value(json_array_get(value, i), form, out);
         }
+    } else if (json_is_object(value)) {
+        put_members(value, form, out);
     }
     return out->size > start;
 }

@@ -19,7 +19,9 @@ static const struct {
     {"status", cmd_status, "what a running program waits for"},
     {"log", cmd_log, "what happened in a study's folder"},
     {"model", cmd_model, "new, train, evaluate, show"},
+    {"compare", cmd_compare, "how far two models are apart"},
     {"aggregate", cmd_aggregate, "average model files as a round does"},
+    {"simulate", cmd_simulate, "run a study with all its sites in this process"},
     {"add", cmd_add, "import a file as content-addressed blocks"},
     {"get", cmd_get, "write a file out of a store"},
 };

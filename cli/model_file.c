@@ -3,7 +3,6 @@
 
 #include <stdlib.h>
 
-#include "model/logistic.h"
 #include "model/safetensors.h"
 
 static int read_tensors(const struct safetensors *s, int fd, uint8_t *data, struct err *err)
@@ -31,7 +30,7 @@ int model_file_load(const char *path, struct model_file *out, struct err *err)
     if (rc != 0)
         return rc;
     rc = safetensors_open(f, fd, &uses, &s, err);
-    if (rc == ERR_USAGE) /* it lacks what every model of this architecture has */
+    if (rc == ERR_USAGE) /* it lacks what every network has */
         rc = ERR_MALFORMED;
     if (rc != 0)
         goto out;
@@ -54,10 +53,11 @@ out:
     return rc != 0 ? err_wrap(err, rc, "model %.400s", path) : 0;
 }
 
-int model_file_new(size_t features, struct model_file *out, struct err *err)
+int model_file_new(const struct network *n, const uint8_t seed[HASH_BYTES], struct model_file *out,
+                   struct err *err)
 {
     struct model_file m = {.layout = NULL};
-    int rc = logistic_layout(features, &m.layout, err);
+    int rc = network_layout(n, &m.layout, err);
     if (rc != 0)
         return rc;
     m.data = malloc((size_t)m.layout->data_bytes + 1);
@@ -65,7 +65,7 @@ int model_file_new(size_t features, struct model_file *out, struct err *err)
         model_file_fini(&m);
         return err_set(err, ERR_NOMEM, "out of memory");
     }
-    logistic_init(m.layout, m.data);
+    network_init(n, m.layout, seed, m.data);
     *out = m;
     return 0;
 }

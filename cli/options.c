@@ -68,6 +68,8 @@ static int take(const struct options_row *row, const char *value, struct err *er
         *row->text = value;
     if (row->number != NULL)
         rc = text_parse_uint(value, row->most, row->number, err);
+    if (row->real != NULL)
+        rc = text_parse_double(value, row->real, err);
     if (row->cid != NULL)
         rc = cid_parse(value, row->cid, err);
     if (row->list != NULL) {

@@ -26,6 +26,7 @@ struct options_row {
     const char **text; /* points into argv */
     uint64_t *number;
     uint64_t most; /* of a number */
+    double *real;  /* any that is finite */
     struct cid *cid;
     struct options_list *list;
 };

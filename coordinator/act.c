@@ -103,7 +103,7 @@ static void send_done(struct coordinator *c, uint32_t site)
 
 static void send_wait(struct coordinator *c, uint32_t site)
 {
-    char sentence[COORDINATOR_SENTENCE_MAX];
+    char sentence[STATUS_SENTENCE_MAX];
     if (!cid_is_none(&c->repair) && c->repair_site == site) { /* there is something it can do */
         const struct round_slot *s = round_find(c->round, site);
         if (s != NULL)
@@ -164,24 +164,48 @@ static const char *name_of(const struct coordinator *c, uint32_t site)
     return site < c->roster.count ? c->roster.sites[site].site.name : "?";
 }
 
+static json_t *cid_or_null(const struct cid *cid)
+{
+    char text[CID_TEXT_MAX];
+    return cid_is_none(cid) ? json_null() : json_string(cid_format(cid, text));
+}
+
 static void tell_refusal(struct coordinator *c, uint32_t site, const struct cid *record,
                          const struct refusal *said, bool listed)
 {
-    char text[CID_TEXT_MAX], cid[CID_TEXT_MAX];
-    event_log_put(&c->log.events, "update-refused", "{s:I,s:s,s:s,s:s,s:s,s:o}", "round",
+    const struct cid none = {.size = 0};
+    event_log_put(&c->log.events, "update-refused", "{s:I,s:s,s:s,s:s,s:o,s:o}", "round",
                   (json_int_t)said->round, "site", name_of(c, site), "code",
                   refusal_name(said->code), "sentence", said->sentence, "record",
-                  cid_format(record, text), "refusal",
-                  listed ? json_string(cid_format(&said->cid, cid)) : json_null());
-    round_log_say(&c->log, "round %llu: update of %s refused (%s): %s",
-                  (unsigned long long)said->round, name_of(c, site), refusal_name(said->code),
+                  cid_or_null(record), "refusal", cid_or_null(listed ? &said->cid : &none));
+    round_log_say(&c->log, "round %llu: %s of %s %s (%s): %s", (unsigned long long)said->round,
+                  cid_is_none(record) ? "task" : "update", name_of(c, site),
+                  refusal_is_decline(said->code) ? "declined" : "refused", refusal_name(said->code),
                   said->sentence);
+}
+
+/* Two updates that differ, both signed by the site: what the accepted one is, stands in the slot.
+ */
+static void tell_equivocation(struct coordinator *c, const struct round_effect *x)
+{
+    const struct round_slot *s = round_find(c->round, x->site);
+    const struct cid none = {.size = 0};
+    event_log_put(&c->log.events, "equivocation", "{s:I,s:s,s:o,s:o,s:o}", "round",
+                  (json_int_t)x->round, "site", name_of(c, x->site), "accepted",
+                  cid_or_null(s == NULL ? &none : &s->record), "record", cid_or_null(&x->record),
+                  "refusal", cid_or_null(&x->refusal));
+    round_log_say(
+        &c->log,
+        "round %llu: %s sent two differing updates (equivocation): the first counts, both "
+        "are kept",
+        (unsigned long long)x->round, name_of(c, x->site));
 }
 
 /* Refusals that no round lists are told once a site, code and round under way: a site may ask for
  * them as fast as it likes. */
 static bool is_first_told(struct coordinator *c, uint32_t site, enum refusal_code code)
 {
+    _Static_assert(REFUSAL_CODE_COUNT <= 32, "`told` has a bit for each code");
     struct presence *p = &c->presence[site];
     uint32_t bit = UINT32_C(1) << code;
     if (p->told_round != c->round->number)
@@ -246,24 +270,31 @@ void act_refuse(struct coordinator *c, uint32_t site, uint64_t round, const stru
 static bool is_news(struct coordinator *c, const struct round_effect *x)
 {
     struct presence *p = &c->presence[x->site];
-    if (!cid_equal(&p->checked, &x->record))
-        return false;
-    p->checked = (struct cid){0};
-    return true;
+    bool news = p->has_news && cid_equal(&p->checked, &x->record);
+    p->has_news = p->has_news && !news;
+    return news;
+}
+
+static json_t *metrics_of(const struct update *u)
+{
+    json_t *metrics = json_object();
+    for (size_t i = 0; i < u->metric_count; i++)
+        json_object_set_new(metrics, u->metrics[i].name, round_log_number(u->metrics[i].value));
+    return metrics;
 }
 
 static void accepted(struct coordinator *c, const struct round_effect *x)
 {
-    const struct presence *p = &c->presence[x->site];
+    const struct update *u = &c->presence[x->site].update;
     const struct round_slot *s = round_find(c->round, x->site);
-    char record[CID_TEXT_MAX];
     if (is_news(c, x) && s != NULL) {
         FAULT_POINT("accepted-after-commit");
-        event_log_put(&c->log.events, "update-accepted", "{s:I,s:s,s:s,s:I,s:I,s:o,s:o}", "round",
-                      (json_int_t)x->round, "site", name_of(c, x->site), "record",
-                      cid_format(&x->record, record), "examples", (json_int_t)p->examples, "bytes",
-                      (json_int_t)s->bytes, "loss", round_log_number(p->loss), "accuracy",
-                      round_log_number(p->accuracy));
+        event_log_put(&c->log.events, "update-accepted", "{s:I,s:s,s:o,s:I,s:I,s:o,s:o,s:o}",
+                      "round", (json_int_t)x->round, "site", name_of(c, x->site), "record",
+                      cid_or_null(&x->record), "examples", (json_int_t)u->examples, "bytes",
+                      (json_int_t)s->bytes, "loss", round_log_number(update_metric(u, "loss")),
+                      "accuracy", round_log_number(update_metric(u, "accuracy")), "metrics",
+                      metrics_of(u));
     }
     act_acknowledge(c, x->site, x->round, &x->record);
 }
@@ -275,8 +306,12 @@ static void refused(struct coordinator *c, const struct round_effect *x)
     struct refusal said;
     if (!cid_is_none(&x->refusal) && is_news(c, x) &&
         study_get(c->store, &x->refusal, &block, NULL) == 0 &&
-        refusal_decode(buf_bytes(&block), &c->folder.study_id, &key, &said, NULL) == 0)
-        tell_refusal(c, x->site, &x->record, &said, true);
+        refusal_decode(buf_bytes(&block), &c->folder.study_id, &key, &said, NULL) == 0) {
+        if (said.code == REFUSAL_EQUIVOCATION)
+            tell_equivocation(c, x);
+        else
+            tell_refusal(c, x->site, &x->record, &said, true);
+    }
     buf_fini(&block);
     act_refuse(c, x->site, x->round, &x->record, x->code, &x->refusal);
 }
@@ -392,6 +427,12 @@ static int act(struct coordinator *c, const struct round_effect *x, struct err *
         return 0;
     case ROUND_CHECK:
         examine_update(c, x->site, x->round, &x->record, false);
+        return 0;
+    case ROUND_PROVE:
+        examine_second(c, x->site, x->round, &x->record);
+        return 0;
+    case ROUND_RECORD_DECLINE:
+        examine_decline(c, x->site, x->round, x->code);
         return 0;
     case ROUND_ACKNOWLEDGE:
         accepted(c, x);

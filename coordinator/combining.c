@@ -33,6 +33,8 @@ struct combining {
     struct combine_update *updates; /* (count) */
     struct mean loss, accuracy;
     uint64_t examples;
+    size_t suspect; /* whose update seems to make a result not finite, SIZE_MAX; ... */
+    const struct tensor *suspect_tensor; /* ... and where */
     int rc;
     struct err err;
     struct cid damaged; /* with ERR_CORRUPT: the block to be sent again; none: it is ours */
@@ -65,6 +67,8 @@ static void copy_slots(struct combining *x, const struct round_slot *const *slot
         *a = (struct answer){.site = s->site, .weight = s->weight, .record = s->record};
         memcpy(a->name, roster->sites[s->site].site.name, sizeof a->name);
         r->updates[r->update_count++] = s->record;
+        if (!cid_is_none(&s->evidence))
+            r->refused[r->refused_count++] = s->evidence;
         x->examples += s->weight;
     }
 }
@@ -92,6 +96,7 @@ static bool take_snapshot(struct combining *x, const struct coordinator *c)
     snprintf(r->rule, sizeof r->rule, "%s", plan_rule(&c->study.plan, round->number)->name);
     r->prev = round->prev;
     r->base = round->base;
+    r->state = round->state;
     r->deleted = plan_updates_held_from(&c->study.plan, round->number);
     for (size_t i = 0; i < round->slot_count; i++) {
         r->selected[r->selected_count++] = round->slots[i].site;
@@ -173,10 +178,13 @@ static int make_next(struct combining *x, struct err *err)
                               .rule = plan_rule(&c->study.plan, r->round),
                               .store = c->store,
                               .base = r->base,
+                              .state = r->state,
+                              .t = plan_training_rounds(&c->study.plan, r->round),
                               .updates = x->updates,
                               .update_count = x->count,
                               .jobs = c->world->jobs,
-                              .part = part};
+                              .part = part,
+                              .progress = &c->status.combined};
     int rc = combine_round(&combine, &result, err);
     if (rc == ERR_CORRUPT) {
         x->damaged = result.damaged;
@@ -185,6 +193,9 @@ static int make_next(struct combining *x, struct err *err)
     if (rc != 0)
         return rc;
     r->next = result.next;
+    r->state = result.state;
+    x->suspect = result.suspect;
+    x->suspect_tensor = result.suspect_tensor;
     memcpy(r->failure, result.failure, sizeof r->failure);
     return 0;
 }
@@ -281,6 +292,16 @@ static void ask_again(struct coordinator *c, const struct combining *x)
     c->combine_after_ms = loop_time_ms(&c->loop) + COORDINATOR_RETRY_MS;
 }
 
+/* An operator wants to know whom to ask. */
+static void warn_of_suspect(const struct combining *x)
+{
+    struct buf tensor = buf_new(8 * LAYOUT_NAME_MAX);
+    log_escape(&tensor, bytes_of_text(x->suspect_tensor->name));
+    log_warn("round-not-finite", "round=%llu site=%s tensor=%s",
+             (unsigned long long)x->record.round, x->answers[x->suspect].name, buf_text(&tensor));
+    buf_fini(&tensor);
+}
+
 static bool finish(struct coordinator *c, struct work *w, struct round_event *e)
 {
     struct combining *x = (struct combining *)w;
@@ -294,12 +315,15 @@ static bool finish(struct coordinator *c, struct work *w, struct round_event *e)
         return false;
     }
     c->repair = (struct cid){0};
+    if (x->suspect_tensor != NULL)
+        warn_of_suspect(x);
     note_closed(c, x);
     memset(e, 0, sizeof *e);
     e->type = ROUND_CLOSED;
     e->round = x->record.round;
     e->record = x->record.cid;
     e->next = x->record.next;
+    e->state = x->record.state;
     e->failures = x->record.failure[0] != '\0' ? c->round->failures + 1 : 0;
     return true;
 }
@@ -328,6 +352,7 @@ void combining_start(struct coordinator *c)
     x->work.finish = finish;
     x->work.free = free_combining;
     c->combining = true;
+    progress_count_set(&c->status.combined, 0, 0);
     c->combined_ms = c->world->now_ms(c->world->self);
     work_start(c, &x->work, run);
 }

@@ -201,7 +201,7 @@ void coordinator_fail(struct coordinator *c, const char *format, ...)
 static uint64_t next_due_ms(const struct coordinator *c)
 {
     const struct round *r = c->round;
-    uint64_t due_ms = c->roster_next_ms < c->status_next_ms ? c->roster_next_ms : c->status_next_ms;
+    uint64_t due_ms = c->roster_next_ms < c->status.next_ms ? c->roster_next_ms : c->status.next_ms;
     uint64_t deadline_ms = r->opened_ms + c->study.plan.deadline_ms;
     if (r->phase == ROUND_COLLECT && !r->past && deadline_ms < due_ms)
         due_ms = deadline_ms;
@@ -299,6 +299,11 @@ int coordinator_run(struct coordinator *c)
 {
     while (!c->stop && coordinator_turn(c))
         continue;
+    return coordinator_end(c);
+}
+
+int coordinator_end(struct coordinator *c)
+{
     work_drain(c);
     event_log_put(&c->log.events, "stopped", "{}");
     status_update(c, false);

@@ -16,20 +16,20 @@
 #include "coordinator/inbox.h"
 #include "coordinator/round.h"
 #include "coordinator/round_log.h"
+#include "coordinator/status.h"
+#include "study/update.h"
 #include "transport/gateway.h"
 #include "transport/msg.h"
 #include "transport/token.h"
 
-#define COORDINATOR_ONLINE_MS    20000 /* a site is online this long after its last message */
-#define COORDINATOR_WAIT_MS      5000  /* a waiting worker asks again after this, hint or no hint */
-#define COORDINATOR_ROSTER_MS    250   /* how often DIR/roster is looked at */
-#define COORDINATOR_STATUS_MS    1000  /* status.json is never older */
-#define COORDINATOR_WARN_MS      1000  /* between two warnings about one site's nonsense */
-#define COORDINATOR_RETRY_MS     500   /* until combine is tried again for a block asked for */
-#define COORDINATOR_TOKEN_MS     (24ull * 3600 * 1000)
-#define COORDINATOR_LINGER_MS    10000 /* at the end, without a byte moved: some may not know */
-#define COORDINATOR_QUIET_MS     500   /* the same once all know: one may still fetch */
-#define COORDINATOR_SENTENCE_MAX 1024
+#define COORDINATOR_ONLINE_MS 20000 /* a site is online this long after its last message */
+#define COORDINATOR_WAIT_MS   5000  /* a waiting worker asks again after this, hint or no hint */
+#define COORDINATOR_ROSTER_MS 250   /* how often DIR/roster is looked at */
+#define COORDINATOR_WARN_MS   1000  /* between two warnings about one site's nonsense */
+#define COORDINATOR_RETRY_MS  500   /* until combine is tried again for a block asked for */
+#define COORDINATOR_TOKEN_MS  (24ull * 3600 * 1000)
+#define COORDINATOR_LINGER_MS 10000 /* at the end, without a byte moved: some may not know */
+#define COORDINATOR_QUIET_MS  500   /* the same once all know: one may still fetch */
 
 /* What the loop knows of a site besides the round: never journalled. */
 struct presence {
@@ -39,13 +39,12 @@ struct presence {
     bool busy;    /* a check or look-up of it is at work: requests meanwhile are dropped */
     bool has_end; /* it said that it holds the final head */
     struct world_route route;
-    uint64_t warned_ms;  /* when its nonsense was last logged; 0: never */
-    uint64_t told_round; /* the round under way when ... */
-    uint32_t told;       /* ... these refusals that no round lists were told: a bit a code */
-    /* What the last check saw, for the log once the event is durable. */
-    struct cid checked;
-    uint64_t examples;
-    double loss, accuracy;
+    uint64_t warned_ms;   /* when its nonsense was last logged; 0: never */
+    uint64_t told_round;  /* the round under way when ... */
+    uint32_t told;        /* ... these refusals that no round lists were told: a bit a code */
+    bool has_news;        /* the last check's event is durable and in no log yet: ... */
+    struct cid checked;   /* ... about this record; none: the site declined; ... */
+    struct update update; /* ... which says this, if it was accepted */
 };
 
 /* The round that combining.c closed, told to people once that is durable. */
@@ -54,14 +53,6 @@ struct closed_round {
     struct round_line line;
     char rule[RULE_NAME_MAX];
     char failure[64];
-};
-
-/* What status.json and the progress line depend on, but for the passing of time. */
-struct status_key {
-    uint64_t round;
-    enum round_phase phase;
-    uint32_t selected, accepted, refused, online;
-    bool past, no_room, repair;
 };
 
 struct coordinator {
@@ -96,8 +87,8 @@ struct coordinator {
     struct cid repair;         /* the block that it missed, none; ... */
     uint32_t repair_site;      /* ... and whose it is */
     struct closed_round closed;
-    uint64_t roster_next_ms, status_next_ms, status_wrote_ms;
-    struct status_key status_key;
+    uint64_t roster_next_ms;
+    struct status status;
     uint64_t end_moved, end_moved_ms; /* once finished: bytes moved, and when they last did */
     uint64_t opened_ms, combined_ms;  /* monotonic: for the log's seconds */
     uint64_t moved_before;            /* bytes when the round before was told */
@@ -107,7 +98,7 @@ struct coordinator {
     _Atomic uint64_t sent, received;  /* by the gateway */
     _Atomic uint64_t active[ROUND_SET_WORDS]; /* sites that may read and send, for HTTP threads */
     int exit_code;
-    char failure[COORDINATOR_SENTENCE_MAX]; /* why it stops, for the last line and status */
+    char failure[STATUS_SENTENCE_MAX]; /* why it stops, for the last line and status */
 };
 
 /* Opens what is in DIR: keys, store (and its lock: ERR_DENIED if another coordinator has it),
@@ -116,19 +107,20 @@ int coordinator_open(struct coordinator *c, const char *dir, const struct files 
                      struct err *err) MUST_USE;
 /* Replays the journal and resumes the round; without a journal, begins the study. */
 int coordinator_start(struct coordinator *c, const struct world *world, struct err *err) MUST_USE;
-/* Serves until the study is finished or a signal comes (0), or it must stop (3, the reason in
- * c->failure). */
+/* Until the study is finished or a signal comes (0), or it must stop (3, why in c->failure). */
 int coordinator_run(struct coordinator *c);
 /* One turn of the loop and what is due besides; false when there is nothing more to do. */
 bool coordinator_turn(struct coordinator *c);
+int coordinator_end(struct coordinator *c); /* behind the last turn, as run does; the exit code */
 /* Waits for jobs at work, then closes everything; harmless on what was never opened. */
 void coordinator_close(struct coordinator *c);
 /* Ends the program with exit code 3 after this turn; the first reason counts. */
 void coordinator_fail(struct coordinator *c, const char *format, ...) PRINTF_LIKE(2, 3);
 bool coordinator_is_online(const struct coordinator *c, size_t site, uint64_t time_ms);
 
-/* serve.c: the gateway over HTTPS. */
+/* serve.c: the gateway over HTTPS, and the gateway alone, for who carries requests another way. */
 int serve_open(struct coordinator *c, struct err *err) MUST_USE;
+int serve_gateway(struct coordinator *c, struct err *err) MUST_USE;
 
 /* intake.c: the next event for the loop. */
 bool intake_next(void *self, uint64_t time_ms, void *event);
@@ -140,11 +132,5 @@ int intake_roster(struct coordinator *c, struct err *err) MUST_USE;
 void intake_rolled_back(struct coordinator *c, uint32_t site, const char *what);
 /* Bytes that the disk must hold for the next round. */
 uint64_t intake_room_needed(const struct coordinator *c);
-
-/* status.c: one sentence on what the coordinator waits for. */
-const char *status_sentence(struct coordinator *c, char out[COORDINATOR_SENTENCE_MAX]);
-/* Rewrites DIR/status.json and the progress line if what they say has changed or is old; `running`
- * false: once more at the end. */
-void status_update(struct coordinator *c, bool running);
 
 #endif

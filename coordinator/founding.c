@@ -11,7 +11,6 @@
 #include "base/config.h"
 #include "base/random.h"
 #include "base/text.h"
-#include "model/logistic.h"
 #include "model/safetensors.h"
 #include "study/plan_file.h"
 
@@ -153,13 +152,14 @@ static int make_keys(struct founding *x, struct err *err)
                    : files_save(files_posix(), certificate, buf_bytes(&f->certificate_pem), err);
 }
 
-/* Which tensors the plan keeps out of the average; a logistic model's scaling is always fixed. */
+/* Which tensors the plan keeps out of the average; a network's scaling is always fixed. */
 static struct safetensors_uses uses_of(const struct plan_file *p,
                                        const char *fixed[FIXED_NAMES_MAX],
                                        const char *largest[PLAN_NAMES_MAX])
 {
     struct safetensors_uses u = {.fixed = fixed, .largest = largest};
-    if (strcmp(p->plan.architecture, "logistic") == 0) {
+    struct network network;
+    if (plan_network(&p->plan, &network)) {
         fixed[u.fixed_count++] = "input.mean";
         fixed[u.fixed_count++] = "input.deviation";
     }
@@ -174,19 +174,23 @@ static struct safetensors_uses uses_of(const struct plan_file *p,
 static int write_seeded(const struct founding *x, struct err *err)
 {
     const struct plan *p = &x->file.plan;
+    struct network network;
     struct layout *layout = NULL;
-    struct buf file = buf_new(SAFETENSORS_HEADER_MAX + (64u << 20));
-    if (strcmp(p->architecture, "logistic") != 0)
+    struct buf file = buf_new(SAFETENSORS_HEADER_MAX + NETWORK_BYTES_MAX);
+    uint8_t seed[HASH_BYTES];
+    if (!plan_network(p, &network))
         return err_set(err, ERR_USAGE,
                        "the architecture %s cannot be made here; give the initial model with "
                        "--model FILE",
                        p->architecture);
-    int rc = logistic_layout((size_t)p->features, &layout, err);
+    int rc = network_layout(&network, &layout, err);
     if (rc == 0)
         rc = safetensors_format(layout, &file, err);
     uint8_t *data = rc == 0 ? buf_extend(&file, (size_t)layout->data_bytes) : NULL;
-    if (data != NULL)
-        logistic_init(layout, data);
+    if (data != NULL) {
+        plan_initial_seed(p, seed);
+        network_init(&network, layout, seed, data);
+    }
     if (rc == 0)
         rc = buf_check(&file, err);
     if (rc == 0)
@@ -218,15 +222,8 @@ static int read_layout(struct founding *x, const struct safetensors_uses *uses, 
 static int check_layout(const struct founding *x, struct err *err)
 {
     const struct plan *p = &x->file.plan;
-    int rc = 0;
-    if (strcmp(p->architecture, "logistic") == 0) {
-        struct layout *expected;
-        rc = logistic_layout((size_t)p->features, &expected, err);
-        if (rc == 0) {
-            rc = layout_compare(expected, x->layout, err);
-            layout_free(expected);
-        }
-    }
+    struct network network;
+    int rc = plan_network(p, &network) ? network_check(&network, x->layout, err) : 0;
     for (size_t i = 0; rc == 0 && i < p->step_count; i++) {
         static const char *const names[] = {"input.mean", "input.deviation"};
         for (size_t k = 0; rc == 0 && k < 2 && strcmp(p->schedule[i].rule, "moments") == 0; k++) {

@@ -198,6 +198,16 @@ void inbox_release(struct inbox *i, uint32_t site, uint64_t round)
     pthread_mutex_unlock(&i->mutex);
 }
 
+uint64_t inbox_bytes(struct inbox *i, uint32_t site, uint64_t round)
+{
+    pthread_mutex_lock(&i->mutex);
+    struct open_round *r = NULL;
+    struct slot *s = find_slot(i, site, round, &r);
+    uint64_t bytes = s == NULL || s->pack == NULL ? 0 : pack_bytes(s->pack);
+    pthread_mutex_unlock(&i->mutex);
+    return bytes;
+}
+
 void inbox_spoil(struct inbox *i, uint32_t site, uint64_t round, enum refusal_code code)
 {
     pthread_mutex_lock(&i->mutex);

@@ -30,6 +30,9 @@ int inbox_take(struct inbox *i, uint32_t site, uint64_t round, bool write, struc
                struct err *err) MUST_USE;
 void inbox_release(struct inbox *i, uint32_t site, uint64_t round);
 
+/* Length of the site's pack; 0 while none is open. */
+uint64_t inbox_bytes(struct inbox *i, uint32_t site, uint64_t round);
+
 void inbox_spoil(struct inbox *i, uint32_t site, uint64_t round, enum refusal_code code);
 enum refusal_code inbox_spoiled(struct inbox *i, uint32_t site, uint64_t round);
 

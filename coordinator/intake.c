@@ -6,6 +6,7 @@
 #include "base/text.h"
 #include "coordinator/act.h"
 #include "coordinator/work.h"
+#include "study/state.h"
 #include "study/statement.h"
 
 #define DRAIN_MAX 1024 /* messages and jobs looked at in one turn */
@@ -122,6 +123,20 @@ static void hello(struct coordinator *c, uint32_t site, const struct msg *m)
 
 /* --- messages --- */
 
+/* Only the code of it is believed to be one. */
+static bool decline(struct coordinator *c, uint32_t site, const struct msg *m,
+                    struct round_event *e)
+{
+    make(e, ROUND_DECLINE, site, m);
+    e->code = refusal_parse(m->code);
+    if (refusal_is_decline(e->code))
+        return true;
+    if (intake_may_warn(c, site))
+        log_warn("message-refused", "site=%s why=\"a task is not declined by code %s\"",
+                 c->roster.sites[site].site.name, m->code);
+    return false;
+}
+
 /* Returns whether the message made an event. */
 static bool take_body(struct coordinator *c, uint32_t site, const struct msg *m,
                       struct round_event *e)
@@ -144,6 +159,8 @@ static bool take_body(struct coordinator *c, uint32_t site, const struct msg *m,
     case MSG_SUBMIT:
         make(e, ROUND_SUBMIT, site, m);
         return true;
+    case MSG_DECLINE:
+        return decline(c, site, m, e);
     default: /* nothing that a worker sends */
         return false;
     }
@@ -244,12 +261,12 @@ uint64_t intake_room_needed(const struct coordinator *c)
     uint64_t admitted = 0;
     for (size_t i = 0; i < c->roster.count; i++)
         admitted += roster_is_active(&c->roster, i, c->round->number) ? 1 : 0;
-    uint64_t selected = (plan->fraction_ppm * admitted + PLAN_PPM - 1) / PLAN_PPM;
-    if (selected < plan->minimum)
-        selected = plan->minimum;
+    uint64_t selected = plan_wanted(plan, c->round->number, admitted);
     if (selected > ROUND_SLOTS_MAX)
         selected = ROUND_SLOTS_MAX;
-    return selected * layout_update_bytes(c->study.layout) + 2 * c->study.layout->data_bytes;
+    const struct layout *l = c->study.layout;
+    return selected * layout_update_bytes(l) +
+           2 * (l->data_bytes + state_bytes(l, optimiser_slots(plan->optimiser.kind)));
 }
 
 /* A round opens only where its updates and models have room. */

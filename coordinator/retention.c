@@ -67,11 +67,16 @@ static int sweep_updates(const struct retention *x, struct err *err)
     return rc != 0 ? rc : s.files->list(s.files->self, s.updates, sweep_site, &s, err);
 }
 
-/* --- models: what rounds before `from` made --- */
+/* --- models and states: what rounds before `from` made --- */
 
 struct models {
     size_t count;
     struct cid *roots; /* owned */
+};
+
+/* A round's model, and the server optimiser's state that belongs to it. */
+struct made {
+    struct cid model, state; /* state: none */
 };
 
 static bool holds(const struct models *m, const struct cid *root)
@@ -92,34 +97,59 @@ static int add(struct models *m, const struct cid *root, struct err *err)
     return 0;
 }
 
-/* Walks back from the newest round: first the models that stay, then those that go, as far as there
- * are any. The model before round 1 is the plan's. */
-static int sort_models(const struct retention *x, uint64_t from, struct models *keep,
-                       struct models *drop, struct err *err)
+/* What round `round` made, and the record before it in `at`. The model before round 1 is the
+ * plan's.
+ */
+static int read_made(const struct retention *x, uint64_t round, struct cid *at, struct buf *block,
+                     struct made *out, struct err *err)
 {
     struct coordinator *c = x->work.coordinator;
     struct key_public key = key_public(c->folder.coordinator);
+    struct round_record r;
+    *out = (struct made){.model = c->study.plan.model};
+    if (round == 0)
+        return 0;
+    int rc = study_get(c->store, at, block, err);
+    if (rc == 0)
+        rc = round_record_decode(buf_bytes(block), &c->folder.study_id, &key, &r, err);
+    if (rc != 0)
+        return rc;
+    *out = (struct made){.model = r.next, .state = r.state};
+    *at = r.prev;
+    round_record_fini(&r);
+    return 0;
+}
+
+/* Rounds may share what they made: what one keeps is not dropped for another. */
+static int drop_if(const struct retention *x, const struct cid *root, const struct models *keep,
+                   struct models *drop, struct err *err)
+{
+    bool there = store_model_has(x->work.coordinator->store, root);
+    return there && !holds(keep, root) && !holds(drop, root) ? add(drop, root, err) : 0;
+}
+
+/* Walks back from the newest round: first what stays, then what goes, as far as there is any. */
+static int sort_models(const struct retention *x, uint64_t from, struct models *keep,
+                       struct models *drop, struct err *err)
+{
+    struct store *store = x->work.coordinator->store;
     struct buf block = buf_new(STORE_BLOCK_BYTES_MAX);
     struct cid at = x->newest;
+    struct made made;
+    bool there = true;
     int rc = 0;
-    for (uint64_t round = x->work.round; rc == 0;) {
-        struct round_record r = {0};
-        struct cid made = c->study.plan.model;
-        if (round > 0) {
-            rc = study_get(c->store, &at, &block, err);
+    for (uint64_t round = x->work.round + 1; rc == 0 && there && round-- > 0;) {
+        rc = read_made(x, round, &at, &block, &made, err);
+        if (rc == 0 && round >= from) {
+            rc = add(keep, &made.model, err);
             if (rc == 0)
-                rc = round_record_decode(buf_bytes(&block), &c->folder.study_id, &key, &r, err);
-            made = r.next;
-            at = r.prev;
-            round_record_fini(&r);
+                rc = add(keep, &made.state, err);
+        } else if (rc == 0) {
+            there = store_model_has(store, &made.model) || store_model_has(store, &made.state);
+            rc = drop_if(x, &made.model, keep, drop, err);
+            if (rc == 0)
+                rc = drop_if(x, &made.state, keep, drop, err);
         }
-        bool there = rc == 0 && store_model_has(c->store, &made);
-        if (rc == 0 && round >= from)
-            rc = add(keep, &made, err);
-        else if (there && !holds(keep, &made) && !holds(drop, &made))
-            rc = add(drop, &made, err);
-        if ((round < from && !there) || round-- == 0)
-            break;
     }
     buf_fini(&block);
     return rc;

@@ -3,26 +3,23 @@
 
 #include "base/random.h"
 
-static void wish(struct round_effects *out, enum round_effect_type type,
-                 const struct round_event *e)
+static struct round_effect *wish(struct round_effects *out, enum round_effect_type type,
+                                 const struct round_event *e)
 {
-    if (out->count == ROUND_EFFECTS_MAX)
-        return; /* any effect may be lost; workers ask again */
-    struct round_effect *x = &out->items[out->count++];
+    static struct round_effect lost; /* any effect may be lost; workers ask again */
+    struct round_effect *x = out->count == ROUND_EFFECTS_MAX ? &lost : &out->items[out->count++];
     memset(x, 0, sizeof *x);
     x->type = type;
     x->site = e->site;
     x->round = e->round;
     x->record = e->record;
+    return x;
 }
 
 static void refuse(struct round_effects *out, const struct round_event *e, enum refusal_code code,
                    const struct cid *refusal)
 {
-    if (out->count == ROUND_EFFECTS_MAX)
-        return;
-    wish(out, ROUND_REFUSE, e);
-    struct round_effect *x = &out->items[out->count - 1];
+    struct round_effect *x = wish(out, ROUND_REFUSE, e);
     x->code = code;
     if (refusal != NULL)
         x->refusal = *refusal;
@@ -124,8 +121,7 @@ static bool tick_gather(struct round *r, const struct plan *plan, const struct r
 {
     if (online_count(e) < plan->minimum)
         return false;
-    uint64_t want = (plan->fraction_ppm * e->admitted + PLAN_PPM - 1) / PLAN_PPM;
-    extend(r, plan, e, want < plan->minimum ? plan->minimum : want);
+    extend(r, plan, e, plan_wanted(plan, r->number, e->admitted));
     r->opened_ms = e->time_ms;
     r->time_ms = e->time_ms;
     set_phase(r, ROUND_COLLECT);
@@ -207,6 +203,8 @@ static void submit(const struct round *r, const struct round_event *e, struct ro
         refuse(out, e, REFUSAL_LATE, NULL);
     else if (s->state == ROUND_ACCEPTED && cid_equal(&s->record, &e->record))
         wish(out, ROUND_ACKNOWLEDGE, e);
+    else if (s->state == ROUND_ACCEPTED && r->phase == ROUND_COLLECT && cid_is_none(&s->evidence))
+        wish(out, ROUND_PROVE, e);
     else if (s->state == ROUND_ACCEPTED)
         refuse(out, e, REFUSAL_EQUIVOCATION, NULL);
     else if (cid_equal(&s->record, &e->record))
@@ -215,13 +213,38 @@ static void submit(const struct round *r, const struct round_event *e, struct ro
         refuse(out, e, REFUSAL_DECIDED, NULL);
 }
 
+/* Answers a site that declines, or the refusal made of it that came too late to count. What was
+ * decided for the site stands. */
+static void decline(const struct round *r, const struct round_event *e, struct round_effects *out)
+{
+    if (e->round == 0 || e->round > r->number ||
+        (e->round == r->number && r->phase == ROUND_FINISHED))
+        return;
+    const struct round_slot *s = round_find(r, e->site);
+    if (e->round < r->number)
+        refuse(out, e, REFUSAL_LATE, NULL);
+    else if (s == NULL)
+        refuse(out, e, REFUSAL_NOT_SELECTED, NULL);
+    else if (s->state == ROUND_PENDING && r->phase == ROUND_COLLECT)
+        wish(out, ROUND_RECORD_DECLINE, e)->code = e->code;
+    else if (s->state == ROUND_PENDING)
+        refuse(out, e, REFUSAL_LATE, NULL);
+    else if (s->state == ROUND_ACCEPTED)
+        wish(out, ROUND_ACKNOWLEDGE, e)->record = s->record;
+    else
+        refuse(out, e, REFUSAL_DECIDED, cid_is_none(&s->record) ? &s->refusal : NULL);
+}
+
 static bool checked(struct round *r, const struct plan *plan, const struct round_event *e,
                     struct round_effects *out)
 {
     struct round_slot *s = slot_of(r, e->site);
     if (e->round != r->number || r->phase != ROUND_COLLECT || s == NULL ||
         s->state != ROUND_PENDING) {
-        submit(r, e, out);
+        if (cid_is_none(&e->record))
+            decline(r, e, out);
+        else
+            submit(r, e, out);
         return false;
     }
     s->record = e->record;
@@ -241,6 +264,22 @@ static bool checked(struct round *r, const struct plan *plan, const struct round
     return true;
 }
 
+/* The first update stands; of those that differ from it the first is kept as evidence. */
+static bool equivocated(struct round *r, const struct round_event *e, struct round_effects *out)
+{
+    struct round_slot *s = slot_of(r, e->site);
+    if (e->round != r->number || r->phase != ROUND_COLLECT || s == NULL ||
+        s->state != ROUND_ACCEPTED || cid_equal(&s->record, &e->record) ||
+        !cid_is_none(&s->evidence)) {
+        submit(r, e, out);
+        return false;
+    }
+    s->evidence = e->refusal;
+    s->bytes += e->bytes;
+    refuse(out, e, REFUSAL_EQUIVOCATION, &s->evidence);
+    return true;
+}
+
 static bool closed(struct round *r, const struct plan *plan, const struct round_event *e,
                    struct round_effects *out)
 {
@@ -251,6 +290,7 @@ static bool closed(struct round *r, const struct plan *plan, const struct round_
     r->number = e->round + 1;
     r->prev = e->record;
     r->base = e->next;
+    r->state = e->state;
     r->failures = e->failures;
     r->phase = r->number > plan_rounds(plan) || r->failures >= ROUND_FAILURES_MAX ? ROUND_FINISHED
                                                                                   : ROUND_GATHER;
@@ -279,6 +319,11 @@ bool round_step(struct round *r, const struct plan *plan, const struct round_eve
         return checked(r, plan, e, out);
     case ROUND_CLOSED:
         return closed(r, plan, e, out);
+    case ROUND_DECLINE:
+        decline(r, e, out);
+        return false;
+    case ROUND_EQUIVOCATED:
+        return equivocated(r, e, out);
     case ROUND_RESUME:
         wish(out, ROUND_HEAD_HINT, e);
         if (r->phase == ROUND_COMBINE)
@@ -324,24 +369,35 @@ void round_event_encode(const struct round_event *e, struct buf *out)
         cbor_put_uint(out, e->type);
         cbor_put_uint(out, e->round);
         cbor_put_uint(out, e->site);
-        cbor_put_link(out, &e->record);
+        cbor_put_link_or_null(out, &e->record);
         cbor_put_bool(out, e->fit);
         cbor_put_link_or_null(out, &e->refusal);
         cbor_put_uint(out, e->weight);
         cbor_put_uint(out, e->bytes);
         return;
     case ROUND_CLOSED:
-        cbor_put_array(out, 6);
+        cbor_put_array(out, 7);
         cbor_put_uint(out, e->type);
         cbor_put_uint(out, ROUND_VERSION);
         cbor_put_uint(out, e->round);
         cbor_put_link(out, &e->record);
         cbor_put_link(out, &e->next);
+        cbor_put_link_or_null(out, &e->state);
         cbor_put_uint(out, e->failures);
+        return;
+    case ROUND_EQUIVOCATED:
+        cbor_put_array(out, 6);
+        cbor_put_uint(out, e->type);
+        cbor_put_uint(out, e->round);
+        cbor_put_uint(out, e->site);
+        cbor_put_link(out, &e->record);
+        cbor_put_link(out, &e->refusal);
+        cbor_put_uint(out, e->bytes);
         return;
     case ROUND_WANT:
     case ROUND_MISSING:
     case ROUND_SUBMIT:
+    case ROUND_DECLINE:
     case ROUND_RESUME:
         return; /* these never change the state */
     }
@@ -364,22 +420,49 @@ static void decode_tick(struct cbor *r, struct round_event *e)
         cbor_fail(r, "online set names a site past the roster's limit");
 }
 
+static void decode_checked(struct cbor *r, struct round_event *e)
+{
+    e->round = cbor_take_uint(r, UINT64_MAX);
+    e->site = (uint32_t)cbor_take_uint(r, ROSTER_SITES_MAX - 1);
+    e->record = cbor_take_link_or_null(r);
+    e->fit = cbor_take_bool(r);
+    e->refusal = cbor_take_link_or_null(r);
+    e->weight = (uint32_t)cbor_take_uint(r, UINT32_MAX);
+    e->bytes = cbor_take_uint(r, UINT64_MAX);
+    if (e->fit && cid_is_none(&e->record))
+        cbor_fail(r, "accepted, but no record is named");
+}
+
+static void decode_equivocated(struct cbor *r, struct round_event *e)
+{
+    e->round = cbor_take_uint(r, UINT64_MAX);
+    e->site = (uint32_t)cbor_take_uint(r, ROSTER_SITES_MAX - 1);
+    e->record = cbor_take_link(r);
+    e->refusal = cbor_take_link(r);
+    e->bytes = cbor_take_uint(r, UINT64_MAX);
+}
+
+static void decode_closed(struct cbor *r, struct round_event *e)
+{
+    e->round = cbor_take_uint(r, UINT64_MAX - 1);
+    e->record = cbor_take_link(r);
+    e->next = cbor_take_link(r);
+    e->state = cbor_take_link_or_null(r);
+    e->failures = (uint32_t)cbor_take_uint(r, UINT32_MAX);
+}
+
 int round_event_decode(struct cbor *r, struct round_event *out, struct err *err)
 {
     memset(out, 0, sizeof *out);
     uint64_t items = cbor_take_array(r, 64);
-    uint64_t type = cbor_take_uint(r, ROUND_RESUME);
+    uint64_t type = cbor_take_uint(r, ROUND_EQUIVOCATED);
     out->type = (enum round_event_type)type;
     if (type == ROUND_TICK && items == 5) {
         decode_tick(r, out);
     } else if (type == ROUND_CHECKED && items == 8) {
-        out->round = cbor_take_uint(r, UINT64_MAX);
-        out->site = (uint32_t)cbor_take_uint(r, ROSTER_SITES_MAX - 1);
-        out->record = cbor_take_link(r);
-        out->fit = cbor_take_bool(r);
-        out->refusal = cbor_take_link_or_null(r);
-        out->weight = (uint32_t)cbor_take_uint(r, UINT32_MAX);
-        out->bytes = cbor_take_uint(r, UINT64_MAX);
+        decode_checked(r, out);
+    } else if (type == ROUND_EQUIVOCATED && items == 6) {
+        decode_equivocated(r, out);
     } else if (type == ROUND_CLOSED && items >= 2) {
         /* The version stands right behind the type in every version there will be. */
         uint64_t version = cbor_take_uint(r, UINT32_MAX);
@@ -387,12 +470,9 @@ int round_event_decode(struct cbor *r, struct round_event *out, struct err *err)
             return err_set(err, ERR_UNSUPPORTED,
                            "the journal was written by another version of this program; finish the "
                            "round with that one, or start a new study");
-        if (items != 6)
+        if (items != 7)
             cbor_fail(r, "not an event of this program");
-        out->round = cbor_take_uint(r, UINT64_MAX - 1);
-        out->record = cbor_take_link(r);
-        out->next = cbor_take_link(r);
-        out->failures = (uint32_t)cbor_take_uint(r, UINT32_MAX);
+        decode_closed(r, out);
     } else {
         cbor_fail(r, "not an event of this program");
     }

@@ -17,7 +17,7 @@
 #include "study/refusal.h"
 #include "study/roster.h"
 
-#define ROUND_VERSION      1 /* of the step; a journal of another one is refused */
+#define ROUND_VERSION      2 /* of the step; a journal of another one is refused */
 #define ROUND_SLOTS_MAX    PLAN_SELECTED_MAX
 #define ROUND_SET_WORDS    ((ROSTER_SITES_MAX + 63) / 64)
 #define ROUND_FAILURES_MAX 3
@@ -40,9 +40,10 @@ enum round_slot_state {
 struct round_slot {
     uint32_t site; /* roster index */
     uint32_t weight;
-    uint64_t bytes;
-    struct cid record;  /* accepted or refused update; none while pending */
-    struct cid refusal; /* refusal record of a refused one */
+    uint64_t bytes;      /* of the update, and of the record that `evidence` names */
+    struct cid record;   /* accepted or refused update; none: pending, or declined */
+    struct cid refusal;  /* refusal record of a refused one */
+    struct cid evidence; /* accepted: refusal record of a second, differing update; none */
     enum round_slot_state state;
 };
 
@@ -52,6 +53,7 @@ struct round {
     uint32_t failures;  /* failed rounds in a row before this one */
     struct cid prev;    /* newest round record, or the charter */
     struct cid base;    /* this round's base model */
+    struct cid state;   /* the server optimiser's, as it belongs to `base`; none */
     struct cid roster;  /* bound by the last selection */
     uint64_t opened_ms; /* study time */
     uint64_t time_ms;   /* latest study time that was journalled */
@@ -69,29 +71,28 @@ enum round_event_type {
     ROUND_SUBMIT,
     ROUND_CHECKED,
     ROUND_CLOSED,
-    ROUND_RESUME
-};
-
-enum round_check {
-    ROUND_CHECK_OK,
-    ROUND_CHECK_MISSING,
-    ROUND_CHECK_BAD
+    ROUND_RESUME,
+    ROUND_DECLINE,    /* the site says that it cannot answer: its trainer failed by `code` */
+    ROUND_EQUIVOCATED /* `record` is a second one of a site whose first was accepted */
 };
 
 struct round_event {
     enum round_event_type type;
-    uint64_t round;     /* want, missing, submit, checked, closed */
-    uint32_t site;      /* want, missing, submit, checked: roster index */
-    struct cid record;  /* missing, submit, checked: the update; closed: the round record */
+    uint64_t round;     /* all but tick and resume */
+    uint32_t site;      /* all of a site: roster index */
+    struct cid record;  /* missing, submit, checked (none: it declined), equivocated: the update;
+                           closed: the round record */
     bool fit;           /* checked: accepted; else refused */
-    struct cid refusal; /* checked unfit: the refusal record, stored and synced already */
-    uint32_t weight;    /* checked fit */
-    uint64_t bytes;     /* checked */
-    struct cid next;    /* closed */
-    uint32_t failures;  /* closed: in a row, this one included */
-    uint64_t time_ms;   /* tick */
-    struct cid roster;  /* tick: the newest */
-    uint64_t admitted;  /* tick: active sites of it */
+    struct cid refusal; /* checked unfit, equivocated: the record, stored and synced already */
+    enum refusal_code code;           /* decline */
+    uint32_t weight;                  /* checked fit */
+    uint64_t bytes;                   /* checked; equivocated: of the second record */
+    struct cid next;                  /* closed */
+    struct cid state;                 /* closed: the server optimiser's after it, or none */
+    uint32_t failures;                /* closed: in a row, this one included */
+    uint64_t time_ms;                 /* tick */
+    struct cid roster;                /* tick: the newest */
+    uint64_t admitted;                /* tick: active sites of it */
     uint64_t online[ROUND_SET_WORDS]; /* tick: of them those present; bit = roster index */
 };
 
@@ -100,9 +101,11 @@ enum round_effect_type {
     ROUND_SEND_TASK,  /* to `site` */
     ROUND_SEND_WAIT,
     ROUND_SEND_DONE,
-    ROUND_LOOK_UP,      /* `record` of an older `round`: accepted or late? */
-    ROUND_LIST_MISSING, /* which blocks of `record` are not here? */
-    ROUND_CHECK,        /* is `record` fit to be accepted? */
+    ROUND_LOOK_UP,        /* `record` of an older `round`: accepted or late? */
+    ROUND_LIST_MISSING,   /* which blocks of `record` are not here? */
+    ROUND_CHECK,          /* is `record` fit to be accepted? */
+    ROUND_PROVE,          /* is `record` a second, differing update of the site? */
+    ROUND_RECORD_DECLINE, /* sign the refusal that says `code`; it comes back as checked unfit */
     ROUND_ACKNOWLEDGE,
     ROUND_REFUSE, /* with `code`; `refusal` names the stored record, if there is one */
     ROUND_OPENED, /* for the log */

@@ -2,29 +2,19 @@
 #include "coordinator/round_log.h"
 
 #include <math.h>
-#include <unistd.h>
 
 #include "base/text.h"
 
-#define COLUMNS 79 /* of a progress line: one that wraps cannot be erased */
-
 int round_log_open(struct round_log *l, const char *path, struct err *err)
 {
-    *l = (struct round_log){.terminal = isatty(STDOUT_FILENO) != 0};
+    *l = (struct round_log){.header = false};
+    progress_line_init(&l->line, stdout);
     return event_log_open(&l->events, path, err);
-}
-
-static void erase_live(struct round_log *l)
-{
-    if (l->live)
-        printf("\r\033[K");
-    l->live = false;
 }
 
 void round_log_close(struct round_log *l)
 {
-    erase_live(l);
-    fflush(stdout);
+    progress_line_clear(&l->line);
     event_log_close(&l->events);
 }
 
@@ -47,6 +37,7 @@ static void print_line(struct round_log *l, const struct round_line *x)
 {
     char loss[TEXT_SMALL], accuracy[TEXT_SMALL], moved[TEXT_SMALL], round[2 * TEXT_SMALL],
         sites[TEXT_SMALL], cid[CID_TEXT_MAX];
+    progress_line_clear(&l->line);
     if (!l->header)
         printf("%-8s %-9s %-7s %8s %9s %11s %8s  %s\n", "round", "rule", "sites", "loss",
                "accuracy", "moved", "seconds", "model");
@@ -64,8 +55,8 @@ static void print_line(struct round_log *l, const struct round_line *x)
 void round_log_round(struct round_log *l, const struct round_line *x)
 {
     char record[CID_TEXT_MAX], model[CID_TEXT_MAX];
-    erase_live(l);
-    print_line(l, x);
+    if (!l->quiet)
+        print_line(l, x);
     event_log_put(
         &l->events, "round", "{s:I,s:I,s:s,s:i,s:i,s:i,s:I,s:o,s:o,s:I,s:f,s:f,s:f,s:s,s:s,s:s}",
         "round", (json_int_t)x->round, "rounds", (json_int_t)x->rounds, "rule", x->rule, "selected",
@@ -80,7 +71,9 @@ void round_log_round(struct round_log *l, const struct round_line *x)
 void round_log_say(struct round_log *l, const char *format, ...)
 {
     va_list arguments;
-    erase_live(l);
+    if (l->quiet)
+        return;
+    progress_line_clear(&l->line);
     va_start(arguments, format);
     vprintf(format, arguments);
     va_end(arguments);
@@ -88,11 +81,12 @@ void round_log_say(struct round_log *l, const char *format, ...)
     fflush(stdout);
 }
 
-void round_log_progress(struct round_log *l, const char *text)
+void round_log_progress(struct round_log *l, uint64_t now_ms, const char *text, bool moves)
 {
-    if (!l->terminal)
+    if (l->quiet)
         return;
-    printf("\r\033[K%.*s", COLUMNS, text);
-    fflush(stdout);
-    l->live = true;
+    if (moves || l->line.terminal)
+        progress_line_show(&l->line, now_ms, text);
+    else
+        progress_line_clear(&l->line);
 }

@@ -10,13 +10,14 @@
 #define COLMEIA_COORDINATOR_ROUND_LOG_H
 
 #include "base/cid.h"
+#include "base/progress.h"
 #include "study/event_log.h"
 
 struct round_log {
     struct event_log events;
-    bool terminal; /* stdout is one: progress in place */
-    bool header;   /* the table's head was printed */
-    bool live;     /* a progress line stands on the terminal */
+    struct progress_line line; /* on stdout */
+    bool quiet;                /* nothing is printed */
+    bool header;               /* the table's head was printed */
 };
 
 /* One closed round, as printed and logged. */
@@ -37,8 +38,9 @@ void round_log_close(struct round_log *l); /* harmless twice */
 void round_log_round(struct round_log *l, const struct round_line *line);
 /* A line of its own for the person. */
 void round_log_say(struct round_log *l, const char *format, ...) PRINTF_LIKE(2, 3);
-/* On a terminal, the line in place: what the round waits for. Else nothing. */
-void round_log_progress(struct round_log *l, const char *text);
+/* What the round waits for, in place on a terminal; elsewhere now and then a line of its own while
+ * something moves. */
+void round_log_progress(struct round_log *l, uint64_t now_ms, const char *text, bool moves);
 /* A number for json_pack's "o": null if it is not finite. */
 json_t *round_log_number(double value);
 

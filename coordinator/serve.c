@@ -56,7 +56,7 @@ static void moved(void *self, uint32_t site, uint64_t sent, uint64_t received)
     atomic_fetch_add(&c->received, received);
 }
 
-int serve_open(struct coordinator *c, struct err *err)
+int serve_gateway(struct coordinator *c, struct err *err)
 {
     const struct gateway_policy policy = {.self = c,
                                           .authenticate = authenticate,
@@ -64,7 +64,12 @@ int serve_open(struct coordinator *c, struct err *err)
                                           .release = release,
                                           .spoiled = spoiled,
                                           .moved = moved};
-    int rc = gateway_new(c->store, &policy, &c->gateway, err);
+    return gateway_new(c->store, &policy, &c->gateway, err);
+}
+
+int serve_open(struct coordinator *c, struct err *err)
+{
+    int rc = serve_gateway(c, err);
     if (rc != 0)
         return rc;
     const struct http_server_config config = {.host = c->folder.bind,

@@ -3,9 +3,9 @@
 #include <stdlib.h>
 #include <unistd.h>
 
-#include "base/log.h"
 #include "base/text.h"
 #include "coordinator/coordinator.h"
+#include "study/status_file.h"
 
 #define NAMED_MAX         5   /* sites named in a sentence */
 #define SITES_FEW         500 /* up to so many, status.json is written at nearly every change */
@@ -59,34 +59,34 @@ static uint32_t count_online(const struct coordinator *c, uint64_t now_ms, uint3
     return online;
 }
 
-static void say_gather(struct coordinator *c, uint64_t now_ms, char out[COORDINATOR_SENTENCE_MAX])
+static void say_gather(struct coordinator *c, uint64_t now_ms, char out[STATUS_SENTENCE_MAX])
 {
     uint32_t admitted, online = count_online(c, now_ms, &admitted);
     unsigned long long round = (unsigned long long)c->round->number;
     char names[SENTENCE_PART_MAX], room[TEXT_SMALL];
     if (c->no_room)
-        snprintf(out, COORDINATOR_SENTENCE_MAX, "round %llu waits for room on the disk: %s", round,
+        snprintf(out, STATUS_SENTENCE_MAX, "round %llu waits for room on the disk: %s", round,
                  text_format_size(intake_room_needed(c), room));
     else {
         name_some(c, now_ms, names);
-        snprintf(out, COORDINATOR_SENTENCE_MAX,
+        snprintf(out, STATUS_SENTENCE_MAX,
                  "round %llu opens when %llu sites are online: %u of %u are%s%s", round,
                  (unsigned long long)c->study.plan.minimum, online, admitted,
                  names[0] != '\0' ? "; not there: " : "", names);
     }
 }
 
-static void say_collect(struct coordinator *c, uint64_t now_ms, char out[COORDINATOR_SENTENCE_MAX])
+static void say_collect(struct coordinator *c, uint64_t now_ms, char out[STATUS_SENTENCE_MAX])
 {
     const struct round *r = c->round;
     char names[SENTENCE_PART_MAX];
     name_some(c, now_ms, names);
-    snprintf(out, COORDINATOR_SENTENCE_MAX, "round %llu: %u of %u updates accepted%s%s%s",
+    snprintf(out, STATUS_SENTENCE_MAX, "round %llu: %u of %u updates accepted%s%s%s",
              (unsigned long long)r->number, r->accepted, r->slot_count,
              names[0] != '\0' ? "; waits for " : "", names, r->past ? "; past the deadline" : "");
 }
 
-const char *status_sentence(struct coordinator *c, char out[COORDINATOR_SENTENCE_MAX])
+const char *status_sentence(struct coordinator *c, char out[STATUS_SENTENCE_MAX])
 {
     const struct round *r = c->round;
     uint64_t now_ms = loop_time_ms(&c->loop);
@@ -103,21 +103,21 @@ const char *status_sentence(struct coordinator *c, char out[COORDINATOR_SENTENCE
         break;
     case ROUND_COMBINE:
         name_some(c, now_ms, names);
-        snprintf(out, COORDINATOR_SENTENCE_MAX,
+        snprintf(out, STATUS_SENTENCE_MAX,
                  names[0] != '\0'
                      ? "round %llu: a block was damaged on this disk; waits for it from %s"
                      : "round %llu is being combined",
                  (unsigned long long)r->number, names);
         break;
     case ROUND_FINISHED:
-        snprintf(out, COORDINATOR_SENTENCE_MAX, "the study is finished");
+        snprintf(out, STATUS_SENTENCE_MAX, "the study is finished");
         break;
     }
     return out;
 }
 
 /* What a person could do about it; "" if there is nothing. */
-static void advise(struct coordinator *c, char out[COORDINATOR_SENTENCE_MAX])
+static void advise(struct coordinator *c, char out[STATUS_SENTENCE_MAX])
 {
     const struct round *r = c->round;
     uint64_t minimum = c->study.plan.minimum;
@@ -135,26 +135,86 @@ static void advise(struct coordinator *c, char out[COORDINATOR_SENTENCE_MAX])
             "the quorum is not reached: start the workers of the sites named, or admit another";
     else if (r->phase == ROUND_COMBINE && !cid_is_none(&c->repair))
         advice = "start the worker of the site named: it keeps the block until the round is closed";
-    snprintf(out, COORDINATOR_SENTENCE_MAX, "%s", advice);
+    snprintf(out, STATUS_SENTENCE_MAX, "%s", advice);
+}
+
+/* --- what moves --- */
+
+/* Bytes of updates: here, and expected. What a site will send is known as a limit only until all of
+ * it is there. */
+static void count_updates(const struct coordinator *c, uint64_t *done, uint64_t *total)
+{
+    const struct round *r = c->round;
+    uint64_t each = layout_update_bytes(c->study.layout);
+    *done = *total = 0;
+    for (uint32_t i = 0; i < r->slot_count; i++) {
+        const struct round_slot *s = &r->slots[i];
+        uint64_t here = s->state == ROUND_ACCEPTED ? s->bytes : 0;
+        if (s->state == ROUND_PENDING)
+            here = inbox_bytes(c->inbox, s->site, r->number);
+        *done += here;
+        *total += s->state != ROUND_PENDING || here > each ? here : each;
+    }
+}
+
+static bool brings_models(const struct coordinator *c)
+{
+    const struct rule *rule = plan_rule(&c->study.plan, c->round->number);
+    return rule != NULL && rule->asks[0] == RULE_DELTA;
+}
+
+static void look_at_progress(struct coordinator *c, uint64_t now_ms)
+{
+    struct progress *p = &c->status.progress;
+    uint64_t done = 0, total = 0, moved = 0;
+    const char *what = NULL;
+    if (c->round->phase == ROUND_COLLECT && brings_models(c)) {
+        count_updates(c, &done, &total);
+        moved = atomic_load(&c->received);
+        what = "receiving updates";
+    } else if (c->combining) {
+        total = c->status.combined.total;
+        moved = done = c->status.combined.done;
+        what = "combining";
+    }
+    progress_of(p, done > 0 ? what : NULL, PROGRESS_BYTES);
+    if (done > 0)
+        progress_note(p, now_ms, done, total, moved);
+}
+
+/* The line of progress; returns whether something moves. */
+static bool format_line(struct coordinator *c, char out[STATUS_SENTENCE_MAX])
+{
+    char text[PROGRESS_TEXT_MAX];
+    const struct round *r = c->round;
+    if (progress_rate(&c->status.progress) <= 0) {
+        status_sentence(c, out);
+        return false;
+    }
+    snprintf(out, STATUS_SENTENCE_MAX, "round %llu, %u of %u updates accepted, %s",
+             (unsigned long long)r->number, r->accepted, r->slot_count,
+             progress_format(&c->status.progress, text));
+    return true;
 }
 
 /* --- status.json --- */
 
-static json_t *cid_or_null(const struct cid *cid)
+static const char *state_of(const struct round_slot *s)
 {
-    char text[CID_TEXT_MAX];
-    return cid_is_none(cid) ? json_null() : json_string(cid_format(cid, text));
+    if (s->state == ROUND_ACCEPTED)
+        return cid_is_none(&s->evidence) ? "accepted" : "equivocated";
+    if (s->state == ROUND_REFUSED)
+        return cid_is_none(&s->record) ? "declined" : "refused";
+    return "pending";
 }
 
 static json_t *describe_sites(const struct coordinator *c, uint64_t now_ms)
 {
-    static const char *const names[] = {
-        [ROUND_PENDING] = "pending", [ROUND_ACCEPTED] = "accepted", [ROUND_REFUSED] = "refused"};
     const struct round *r = c->round;
     const char **states = calloc(c->roster.count + 1, sizeof *states);
     json_t *sites = json_array();
     for (uint32_t i = 0; states != NULL && i < r->slot_count; i++)
-        states[r->slots[i].site] = names[r->slots[i].state];
+        states[r->slots[i].site] = state_of(&r->slots[i]);
     for (uint32_t i = 0; states != NULL && i < c->roster.count; i++) {
         const struct presence *p = &c->presence[i];
         json_t *seen =
@@ -194,35 +254,21 @@ static json_t *describe(struct coordinator *c, bool running)
     const struct round *r = c->round;
     const struct rule *rule = plan_rule(&c->study.plan, r->number);
     uint64_t now_ms = loop_time_ms(&c->loop);
-    char sentence[COORDINATOR_SENTENCE_MAX], advice[COORDINATOR_SENTENCE_MAX];
+    char sentence[STATUS_SENTENCE_MAX], advice[STATUS_SENTENCE_MAX];
     struct cid none = {0};
     advise(c, advice);
     return json_pack(
-        "{s:s,s:i,s:b,s:I,s:s,s:o,s:o,s:I,s:I,s:s,s:s,s:s,s:o,s:o,s:s,s:o,s:o,s:o,s:s}", "program",
-        "coordinator", "pid", (int)getpid(), "running", running, "updated",
+        "{s:s,s:i,s:b,s:I,s:s,s:o,s:o,s:I,s:I,s:s,s:s,s:s,s:o,s:o,s:s,s:o,s:o,s:o,s:o,s:s}",
+        "program", "coordinator", "pid", (int)getpid(), "running", running, "updated",
         (json_int_t)c->world->wall_s(c->world->self), "name", c->study.charter.name, "study",
-        cid_or_null(&c->folder.study_id), "plan", cid_or_null(&c->folder.plan_id), "round",
+        status_file_cid(&c->folder.study_id), "plan", status_file_cid(&c->folder.plan_id), "round",
         (json_int_t)(rule == NULL ? r->number - 1 : r->number), "rounds",
         (json_int_t)plan_rounds(&c->study.plan), "rule", rule == NULL ? "" : rule->name, "phase",
         round_phase_name(r->phase), "waits_for", status_sentence(c, sentence), "whom",
         describe_whom(c, now_ms), "seconds_left", seconds_left(c, now_ms), "advice", advice,
-        "model", cid_or_null(&r->base), "head", cid_or_null(r->number > 1 ? &r->prev : &none),
-        "sites", describe_sites(c, now_ms), "failure", c->failure);
-}
-
-static void save(struct coordinator *c, bool running)
-{
-    char path[FILES_PATH_MAX];
-    json_t *object = describe(c, running);
-    char *text = object == NULL ? NULL : json_dumps(object, JSON_INDENT(1));
-    struct err err = {0};
-    if (text == NULL)
-        log_warn("status-failed", "why=\"it cannot be written as JSON\"");
-    else if (folder_path(&c->folder, "status.json", path, &err) != 0 ||
-             files_save_unsynced(c->files, path, bytes_of_text(text), &err) != 0)
-        log_warn("status-failed", "why=\"%s\"", err.text);
-    free(text);
-    json_decref(object);
+        "progress", status_file_progress(&c->status.progress), "model", status_file_cid(&r->base),
+        "head", status_file_cid(r->number > 1 ? &r->prev : &none), "sites",
+        describe_sites(c, now_ms), "failure", c->failure);
 }
 
 static struct status_key key_of(const struct coordinator *c, uint64_t now_ms)
@@ -236,6 +282,8 @@ static struct status_key key_of(const struct coordinator *c, uint64_t now_ms)
     k.selected = r->slot_count;
     k.accepted = r->accepted;
     k.refused = r->refused;
+    for (uint32_t i = 0; i < r->slot_count; i++)
+        k.proofs += cid_is_none(&r->slots[i].evidence) ? 0 : 1;
     k.online = count_online(c, now_ms, &admitted);
     k.past = r->past;
     k.no_room = c->no_room;
@@ -246,19 +294,23 @@ static struct status_key key_of(const struct coordinator *c, uint64_t now_ms)
 void status_update(struct coordinator *c, bool running)
 {
     uint64_t now_ms = loop_time_ms(&c->loop);
+    struct status *s = &c->status;
     struct status_key key = key_of(c, now_ms);
-    bool changed = memcmp(&key, &c->status_key, sizeof key) != 0;
-    uint64_t gap_ms = c->roster.count <= SITES_FEW ? GAP_MS : COORDINATOR_STATUS_MS;
-    uint64_t due_ms = c->status_wrote_ms + (changed ? gap_ms : COORDINATOR_STATUS_MS);
-    char sentence[COORDINATOR_SENTENCE_MAX];
-    bool first = c->status_next_ms == 0;
-    c->status_next_ms = due_ms;
+    bool changed = memcmp(&key, &s->key, sizeof key) != 0;
+    uint64_t gap_ms = c->roster.count <= SITES_FEW ? GAP_MS : STATUS_MS;
+    uint64_t due_ms = s->wrote_ms + (changed ? gap_ms : STATUS_MS);
+    char line[STATUS_SENTENCE_MAX];
+    bool first = s->next_ms == 0;
+    s->next_ms = due_ms;
     if (running && !first && now_ms < due_ms)
         return;
-    save(c, running);
-    if (running)
-        round_log_progress(&c->log, status_sentence(c, sentence));
-    c->status_key = key;
-    c->status_wrote_ms = now_ms;
-    c->status_next_ms = now_ms + COORDINATOR_STATUS_MS;
+    look_at_progress(c, now_ms);
+    status_file_save(c->files, c->folder.dir, describe(c, running));
+    if (running) {
+        bool moves = format_line(c, line);
+        round_log_progress(&c->log, now_ms, line, moves);
+    }
+    s->key = key;
+    s->wrote_ms = now_ms;
+    s->next_ms = now_ms + STATUS_MS;
 }

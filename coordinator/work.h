@@ -33,6 +33,11 @@ void work_drain(struct coordinator *c);
 /* examine.c: the door. Is `record` fit, or: what of it is missing? */
 void examine_update(struct coordinator *c, uint32_t site, uint64_t round, const struct cid *record,
                     bool only_list);
+/* Is `record` an update of the site for this round that differs from the accepted one? Then that is
+ * written down. */
+void examine_second(struct coordinator *c, uint32_t site, uint64_t round, const struct cid *record);
+/* The site declined by `code`: that is written down. */
+void examine_decline(struct coordinator *c, uint32_t site, uint64_t round, enum refusal_code code);
 /* look_up.c: the answer to a submission for a closed round, from that round's record. */
 void look_up_answer(struct coordinator *c, uint32_t site, uint64_t round, const struct cid *record);
 /* Is `record`, which our own statement in the site's hands calls the record of `round`, in our

@@ -3,6 +3,19 @@
 
 #include <stdlib.h>
 
+#include "model/csv.h"
+#include "model/idx.h"
+
+int dataset_load(const char *path, const char *target, uint32_t classes, struct dataset *out,
+                 struct err *err)
+{
+    if (idx_is(path))
+        return idx_load(path, classes, out, err);
+    if (target[0] == '\0')
+        return err_set(err, ERR_USAGE, "%.400s: of a table, the target column must be named", path);
+    return csv_load(path, target, classes, out, err);
+}
+
 void dataset_fini(struct dataset *d)
 {
     free(d->x);

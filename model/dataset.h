@@ -14,6 +14,10 @@ struct dataset {
     uint32_t *y; /* (rows) class numbers */
 };
 
+/* Reads a site's data: IDX if the file's first bytes say so (idx.h), else CSV with a column
+ * `target` (csv.h). */
+int dataset_load(const char *path, const char *target, uint32_t classes, struct dataset *out,
+                 struct err *err) MUST_USE;
 void dataset_fini(struct dataset *d);
 
 /* What the rule `moments` asks of a site: per feature in f64, in row order. The caller gives arrays

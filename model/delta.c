@@ -85,6 +85,26 @@ int delta_check(const struct shard *shard, struct bytes delta, struct err *err)
     return 0;
 }
 
+double delta_squares(const struct shard *shard, const void *delta)
+{
+    const uint8_t *at = delta;
+    double sum = 0;
+    if (stored_dtype(shard) == DTYPE_F64) {
+        for (size_t i = 0; i < shard->elements; i++) {
+            double value;
+            memcpy(&value, at + 8 * i, sizeof value);
+            sum += value * value;
+        }
+        return sum;
+    }
+    for (size_t i = 0; i < shard->elements; i++) {
+        float value;
+        memcpy(&value, at + 4 * i, sizeof value);
+        sum += (double)value * (double)value; /* the product is exact */
+    }
+    return sum;
+}
+
 bool delta_is_null(struct bytes delta)
 {
     /* The first byte is zero and each equals the one before it. */

@@ -20,6 +20,10 @@ int delta_encode(const struct shard *shard, const void *base, const void *new_mo
 /* The length right, every float finite, every BOOL 0 or 1? ERR_MALFORMED `element 17 is NaN`. */
 int delta_check(const struct shard *shard, struct bytes delta, struct err *err) MUST_USE;
 
+/* The sum of the squares of a `mean` shard's deltas that delta_check found good, in f64 in element
+ * order; infinite if that overflows. The same bits on every machine. */
+double delta_squares(const struct shard *shard, const void *delta);
+
 /* All bytes zero? Then null stands for it; in a `largest` shard, whose null means the base's
  * values, only if the base is zero there too. */
 bool delta_is_null(struct bytes delta);

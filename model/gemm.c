@@ -16,25 +16,38 @@ const char *gemm_kernel(void)
     return openblas_get_corename();
 }
 
-/* BLAS counts in int; callers' tables are under 2^30 bytes. */
+/* Networks are within limits far below. */
 static int as_int(size_t n)
 {
     assert(n <= INT_MAX);
     return (int)n;
 }
 
-void gemm_vector(size_t m, size_t n, const float *a, const float *x, float *y)
+/* A leading dimension: BLAS wants at least 1. */
+static int as_stride(size_t n)
 {
-    memset(y, 0, m * sizeof *y); /* BLAS returns at once, y as it was, if there is nothing to add */
-    if (m > 0 && n > 0)
-        cblas_sgemv(CblasRowMajor, CblasNoTrans, as_int(m), as_int(n), 1.0f, a, as_int(n), x, 1,
-                    0.0f, y, 1);
+    return n == 0 ? 1 : as_int(n);
 }
 
-void gemm_vector_transposed(size_t m, size_t n, const float *a, const float *x, float *y)
+void gemm_nn(size_t m, size_t n, size_t k, const float *a, const float *b, float beta, float *c)
 {
-    memset(y, 0, n * sizeof *y);
-    if (m > 0 && n > 0)
-        cblas_sgemv(CblasRowMajor, CblasTrans, as_int(m), as_int(n), 1.0f, a, as_int(n), x, 1, 0.0f,
-                    y, 1);
+    cblas_sgemm(CblasRowMajor, CblasNoTrans, CblasNoTrans, as_int(m), as_int(n), as_int(k), 1.0f, a,
+                as_stride(k), b, as_stride(n), beta, c, as_stride(n));
+}
+
+void gemm_nt(size_t m, size_t n, size_t k, const float *a, const float *b, float beta, float *c)
+{
+    cblas_sgemm(CblasRowMajor, CblasNoTrans, CblasTrans, as_int(m), as_int(n), as_int(k), 1.0f, a,
+                as_stride(k), b, as_stride(k), beta, c, as_stride(n));
+}
+
+void gemm_tn(size_t m, size_t n, size_t k, const float *a, const float *b, float beta, float *c)
+{
+    cblas_sgemm(CblasRowMajor, CblasTrans, CblasNoTrans, as_int(m), as_int(n), as_int(k), 1.0f, a,
+                as_stride(m), b, as_stride(n), beta, c, as_stride(n));
+}
+
+void gemm_add(size_t n, float alpha, const float *x, float *y)
+{
+    cblas_saxpy(as_int(n), alpha, x, 1, y, 1);
 }

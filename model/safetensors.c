@@ -367,13 +367,20 @@ static void put_tensor(struct buf *out, const struct tensor *t)
 
 int safetensors_format(const struct layout *l, struct buf *out, struct err *err)
 {
-    struct buf json = buf_new(SAFETENSORS_HEADER_MAX - LENGTH_BYTES);
+    return safetensors_format_tensors(l->tensors, l->tensor_count, SAFETENSORS_HEADER_MAX, out,
+                                      err);
+}
+
+int safetensors_format_tensors(const struct tensor *tensors, size_t count, size_t max,
+                               struct buf *out, struct err *err)
+{
+    struct buf json = buf_new(max - LENGTH_BYTES);
     uint8_t length[LENGTH_BYTES];
     buf_append_byte(&json, '{');
-    for (size_t i = 0; i < l->tensor_count; i++) {
+    for (size_t i = 0; i < count; i++) {
         if (i > 0)
             buf_append_byte(&json, ',');
-        put_tensor(&json, &l->tensors[i]);
+        put_tensor(&json, &tensors[i]);
     }
     buf_append_byte(&json, '}');
     while (json.failed == 0 && (LENGTH_BYTES + json.size) % SAFETENSORS_ALIGNMENT != 0)

@@ -53,6 +53,10 @@ void safetensors_fini(struct safetensors *s);
 /* The canonical header of `l`: length, JSON and padding, appended to `out`; ERR_LIMIT if it is
  * larger than SAFETENSORS_HEADER_MAX. */
 int safetensors_format(const struct layout *l, struct buf *out, struct err *err) MUST_USE;
+/* The same of `count` tensors in the order they are given, elements and offsets filled in;
+ * ERR_LIMIT if it is larger than `max`. */
+int safetensors_format_tensors(const struct tensor *tensors, size_t count, size_t max,
+                               struct buf *out, struct err *err) MUST_USE;
 
 /* Writes the model of file `from` to `to`, a new file (ERR_EXISTS), in canonical form; its bytes
  * are synced, its name is not. On failure no file is left. Memory: one buffer of 1 MiB. */

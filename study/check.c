@@ -2,6 +2,7 @@
 #include "study/check.h"
 
 #include <assert.h>
+#include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 
@@ -26,7 +27,8 @@ struct checking {
     bool decided;           /* refused or failed: the outcome stands */
     struct digest_map seen; /* blocks counted already */
     struct update_index index;
-    uint8_t *marks; /* (shards) each written by its own part only */
+    uint8_t *marks;  /* (shards) each written by its own part only */
+    double *squares; /* (shards) so are these; NULL if the plan bounds no norm */
 };
 
 /* --- outcomes --- */
@@ -292,6 +294,8 @@ static int check_shard(void *self, size_t i, struct err *err)
         c->marks[i] = MARK_FAILED;
     } else if (delta_check(s, bytes_of(data, s->bytes), err) != 0) {
         rc = refuse_shard(c, i, s->use == USE_MEAN ? REFUSAL_NOT_FINITE : REFUSAL_MALFORMED, err);
+    } else if (c->squares != NULL && s->use == USE_MEAN) {
+        c->squares[i] = delta_squares(s, data);
     }
     free(data);
     return rc;
@@ -306,11 +310,26 @@ static bool is_listed(const struct checking *c, const struct cid *cid)
     return false;
 }
 
+/* A sum that overflowed is above any bound. */
+static bool judge_norm(struct checking *c)
+{
+    double bound = c->e->study->plan.update_norm_max, sum = 0;
+    for (size_t i = 0; i < c->index.count; i++)
+        sum += c->squares[i];
+    double norm = sqrt(sum);
+    return norm <= bound ||
+           refuse(c, REFUSAL_NORM_BOUND, "the update's norm is %.12g, the plan's bound %.12g", norm,
+                  bound);
+}
+
 static bool judge_shards(struct checking *c, struct jobs *jobs)
 {
     struct err err;
+    bool bounded = c->e->study->plan.update_norm_max > 0;
     c->marks = calloc(c->index.count + 1, 1);
-    if (c->marks == NULL) {
+    if (bounded)
+        c->squares = calloc(c->index.count + 1, sizeof *c->squares);
+    if (c->marks == NULL || (bounded && c->squares == NULL)) {
         (void)err_set(&err, ERR_NOMEM, "out of memory");
         return failed(c, &err);
     }
@@ -325,7 +344,9 @@ static bool judge_shards(struct checking *c, struct jobs *jobs)
         if (rc == 0 && !is_listed(c, &c->index.shards[i]) && !add_missing(c, &c->index.shards[i]))
             return false;
     }
-    return rc == 0 || failed(c, &err);
+    if (rc != 0)
+        return failed(c, &err);
+    return !bounded || c->out->missing_count > 0 || judge_norm(c);
 }
 
 /* --- values --- */
@@ -394,6 +415,7 @@ static void finish(struct checking *c)
         c->out->missing_count = 0;
     }
     free(c->marks);
+    free(c->squares);
     update_index_fini(&c->index);
     digest_map_fini(&c->seen);
 }

@@ -6,9 +6,13 @@
  * Order: the record is there, decodes, is signed by the site; study, round, exchange, plan, base;
  * weight; what the rule asks (delta, values, nothing) and nothing else; index of the plan's layout
  * and right count; every shard there, of the right length, finite, each read once (hashed when it
- * arrived; here, if that was before the program's start); at last everything is synced. For
- * `moments`, the count in the values is the record's examples. What is missing is a list, not a
- * refusal, unless the transfer was spoiled.
+ * arrived; here, if that was before the program's start); the norm of the whole within the plan's
+ * bound; at last everything is synced. For `moments`, the count in the values is the record's
+ * examples. What is missing is a list, not a refusal, unless the transfer was spoiled.
+ *
+ * The norm is the root of the sum of the squares of all `mean` elements, in f64: within a shard in
+ * element order, the shards' sums in shard order, so that verify finds the same bits. It is for a
+ * delta that is finite and absurd: one element of 3e38 would undo every other site's work.
  */
 #ifndef COLMEIA_STUDY_CHECK_H
 #define COLMEIA_STUDY_CHECK_H

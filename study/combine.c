@@ -30,6 +30,9 @@ struct making {
     pthread_mutex_t mutex;
     size_t damaged_shard, damaged_update;
     struct cid damaged;
+    /* the server optimiser */
+    struct optimiser_step step;
+    struct state *state; /* NULL: it has none */
     /* the next model */
     struct store_model *model; /* NULL when dry */
     struct unixfs_builder *builder;
@@ -159,6 +162,8 @@ static int write_window(void *self, uint64_t offset, struct bytes data, struct e
     int rc = parts_run(m->c->jobs, leaves, write_leaf, m, err);
     for (size_t i = 0; rc == 0 && i < leaves; i++)
         rc = unixfs_builder_add(m->builder, m->digests[i], window_leaf(m, i), err);
+    if (m->c->progress != NULL)
+        progress_count_set(m->c->progress, offset + data.size, m->base.file_bytes);
     return rc != 0 ? err_wrap(err, rc, "next model") : 0;
 }
 
@@ -179,7 +184,12 @@ static struct combine_source source_of(struct making *m)
 
 /* --- rules on shards --- */
 
-static int sum_shards(struct making *m, bool *finite, struct err *err)
+static bool has_optimiser(const struct combine *c)
+{
+    return c->rule->trains && c->study->plan.optimiser.kind != OPTIMISER_NONE;
+}
+
+static int sum_shards(struct making *m, struct combine_found *found, struct err *err)
 {
     const struct combine *c = m->c;
     const struct study *study = c->study;
@@ -193,9 +203,13 @@ static int sum_shards(struct making *m, bool *finite, struct err *err)
     m->expected.layout = study->plan.layout;
     m->expected.count = study->layout->shard_count;
     memcpy(m->expected.codec, study->plan.codec, sizeof m->expected.codec);
-    struct combine_sum sum = {
-        .layout = study->layout, .rule = c->rule, .weights = weights, .count = c->update_count};
-    int rc = combine_stream(&sum, &source, &sink, c->jobs, finite, err);
+    struct combine_sum sum = {.layout = study->layout,
+                              .rule = c->rule,
+                              .weights = weights,
+                              .count = c->update_count,
+                              .step = has_optimiser(c) ? &m->step : NULL,
+                              .state = m->state};
+    int rc = combine_stream(&sum, &source, &sink, c->jobs, found, err);
     free(weights);
     return rc;
 }
@@ -297,6 +311,25 @@ static int make_moments(struct making *m, bool *finite, struct err *err)
 
 /* --- the round --- */
 
+/* A rule that trains steps by the plan's optimiser, which may have a state. */
+static int begin_state(struct making *m, struct err *err)
+{
+    const struct combine *c = m->c;
+    const struct optimiser_setting *optimiser = &c->study->plan.optimiser;
+    char part[64];
+    if (!has_optimiser(c))
+        return 0;
+    m->step = optimiser_step(optimiser, c->t);
+    snprintf(part, sizeof part, "%s-state", c->part);
+    struct state_setting setting = {.store = c->store,
+                                    .layout = c->study->layout,
+                                    .slots = optimiser_slots(optimiser->kind),
+                                    .base = c->state,
+                                    .part = c->dry ? NULL : part,
+                                    .jobs = c->jobs};
+    return setting.slots == 0 ? 0 : state_open(&setting, &m->state, err);
+}
+
 static int begin(struct making *m, struct err *err)
 {
     const struct combine *c = m->c;
@@ -305,41 +338,51 @@ static int begin(struct making *m, struct err *err)
         rc = leaves_load(c->store, &c->base, &m->base, err);
     if (rc != 0)
         return err_wrap(err, rc, "base");
-    rc = unixfs_builder_new(c->dry ? NULL : put_node, c->store, &m->builder, err);
+    rc = begin_state(m, err);
+    if (rc == 0)
+        rc = unixfs_builder_new(c->dry ? NULL : put_node, c->store, &m->builder, err);
     if (rc == 0 && !c->dry)
         rc = store_model_begin(c->store, c->part, m->base.file_bytes, &m->model, err);
     return rc;
 }
 
-static int finish(struct making *m, struct cid *next, struct err *err)
+static int finish(struct making *m, struct combine_result *out, struct err *err)
 {
-    struct cid root;
-    int rc = unixfs_builder_finish(m->builder, &root, err);
+    struct cid next, state = out->state;
+    int rc = unixfs_builder_finish(m->builder, &next, err);
     FAULT_POINT("combine-before-finish");
     if (rc == 0 && m->model != NULL) {
-        rc = store_model_finish(m->model, &root, true, err);
+        rc = store_model_finish(m->model, &next, true, err);
         if (rc == 0)
             m->model = NULL;
     }
-    if (rc == 0)
-        *next = root;
+    if (rc == 0 && m->state != NULL)
+        rc = state_finish(m->state, &state, err);
+    if (rc == 0) {
+        out->next = next;
+        out->state = state;
+    }
     return rc;
 }
 
 static int make_next(struct making *m, struct combine_result *out, struct err *err)
 {
-    bool finite = false;
+    struct combine_found found = {.finite = false, .suspect = SIZE_MAX};
     for (size_t i = 0; i < COMBINE_WINDOW_LEAVES; i++)
         leaves_reader_init(&m->readers[i], &m->base);
     int rc = begin(m, err);
     if (rc == 0 && m->c->rule->add != NULL)
-        rc = sum_shards(m, &finite, err);
+        rc = sum_shards(m, &found, err);
     else if (rc == 0)
-        rc = make_moments(m, &finite, err);
-    if (rc == 0 && finite)
-        rc = finish(m, &out->next, err);
-    else if (rc == 0)
+        rc = make_moments(m, &found.finite, err);
+    if (rc == 0 && found.finite) {
+        rc = finish(m, out, err);
+    } else if (rc == 0) {
         snprintf(out->failure, sizeof out->failure, "not-finite");
+        out->suspect = found.suspect;
+        out->suspect_tensor = found.tensor;
+    }
+    state_free(m->state);
     store_model_close(m->model, false);
     unixfs_builder_free(m->builder);
     for (size_t i = 0; i < COMBINE_WINDOW_LEAVES; i++)
@@ -351,7 +394,7 @@ static int make_next(struct making *m, struct combine_result *out, struct err *e
 
 int combine_round(const struct combine *c, struct combine_result *out, struct err *err)
 {
-    struct combine_result r = {.next = c->base};
+    struct combine_result r = {.next = c->base, .state = c->state, .suspect = SIZE_MAX};
     struct making m = {.c = c, .mutex = PTHREAD_MUTEX_INITIALIZER};
     int rc = 0;
     if (c->update_count == 0)

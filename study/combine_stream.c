@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
+#include <math.h>
 #include <pthread.h>
-#include <stdatomic.h>
 #include <stdlib.h>
 
 #include "aggregate/accumulate.h"
@@ -69,8 +69,13 @@ struct stream {
     const struct combine_window *window;
     struct combine_range ranges[USES]; /* that touch the window */
     size_t ends[USES];                 /* past the last shard of each use */
-    atomic_bool not_finite;
-    pthread_mutex_t mutex; /* slots */
+    /* the server optimiser: `mean` elements are counted through the model, in the file's order */
+    uint64_t range_rank;  /* of the first element of the first shard in ranges[0] */
+    uint64_t window_rank; /* of the window's first */
+    float *m, *v;         /* the state of the window's elements; NULL where there is none */
+    struct combine_found found;
+    pthread_mutex_t mutex; /* slots, bad_shard */
+    size_t bad_shard;      /* the first one with a result that is not finite; SIZE_MAX */
     size_t slot_count;
     struct slot *slots;
 };
@@ -171,6 +176,32 @@ static int add_updates(const struct stream *x, size_t shard, uint32_t first, uin
     return 0;
 }
 
+static uint64_t rank_of(const struct stream *x, size_t shard)
+{
+    uint64_t rank = x->range_rank;
+    for (size_t i = x->ranges[0].first; i < shard; i++)
+        rank += x->layout->shards[i].elements;
+    return rank;
+}
+
+/* The run's sum onto the base. */
+static void finish_run(struct stream *x, size_t shard, const struct run *r, const double *acc)
+{
+    const struct combine_sum *sum = x->sum;
+    struct rule_state state = {.step = sum->step};
+    bool steps = sum->step != NULL && r->shard.use == USE_MEAN;
+    if (steps && x->m != NULL) {
+        size_t at = (size_t)(rank_of(x, shard) + r->at - x->window_rank);
+        state.m = x->m + at;
+        state.v = x->v == NULL ? NULL : x->v + at;
+    }
+    if (sum->rule->finish(&r->shard, r->bytes, acc, x->total, steps ? &state : NULL, r->bytes))
+        return;
+    pthread_mutex_lock(&x->mutex);
+    x->bad_shard = shard < x->bad_shard ? shard : x->bad_shard;
+    pthread_mutex_unlock(&x->mutex);
+}
+
 static size_t shard_of_part(const struct stream *x, size_t i)
 {
     size_t mean = x->ranges[0].count;
@@ -197,8 +228,7 @@ static int combine_shard(void *self, size_t i, struct err *err)
     int rc = add_updates(x, shard, first, end - first, slot, err);
     cursor = 0;
     while (rc == 0 && next_run(x, shard, &cursor, &r))
-        if (!x->sum->rule->finish(&r.shard, r.bytes, slot->acc + (r.at - first), x->total, r.bytes))
-            x->not_finite = true;
+        finish_run(x, shard, &r, slot->acc + (r.at - first));
     give_slot(x, slot);
     return rc;
 }
@@ -218,7 +248,7 @@ static void span(const struct stream *x, size_t shard, uint64_t *start, uint64_t
 
 /* From the window before: leaves behind the shards that end before this one, takes those that begin
  * in it. Shards of one use lie in the file in their order. */
-static void move_range(const struct stream *x, size_t use, struct combine_range *r)
+static void move_range(struct stream *x, size_t use, struct combine_range *r)
 {
     const struct combine_window *w = x->window;
     uint64_t start, end = 0;
@@ -226,6 +256,8 @@ static void move_range(const struct stream *x, size_t use, struct combine_range 
         span(x, r->first, &start, &end);
         if (end > w->offset)
             break;
+        if (use == 0)
+            x->range_rank += x->layout->shards[r->first].elements;
         r->first++;
         r->count--;
     }
@@ -237,15 +269,86 @@ static void move_range(const struct stream *x, size_t use, struct combine_range 
     }
 }
 
+/* How many `mean` elements lie in the window. */
+static uint64_t count_mean(const struct stream *x)
+{
+    uint64_t n = 0;
+    for (size_t i = 0; i < x->ranges[0].count; i++) {
+        uint64_t cursor = 0;
+        for (struct run r; next_run(x, x->ranges[0].first + i, &cursor, &r);)
+            n += r.shard.elements;
+    }
+    return n;
+}
+
+/* --- whose fault --- */
+
+static const struct tensor *tensor_at(const struct layout *l, const struct shard *s, uint32_t i)
+{
+    const struct tensor *t = &l->tensors[s->tensor];
+    for (uint64_t at = s->element + i; t->use != s->use || at >= t->elements; t++)
+        if (t->use == s->use)
+            at -= t->elements;
+    return t;
+}
+
+/* The largest |delta| of an update, infinite where its product with the weight is. */
+static double largest_delta(const struct shard *s, const void *delta, uint32_t weight, uint32_t *at)
+{
+    double largest = 0;
+    for (uint32_t i = 0; i < s->elements; i++) {
+        enum dtype stored = s->dtype == DTYPE_F64 ? DTYPE_F64 : DTYPE_F32;
+        double d = fabs(dtype_get(stored, (const uint8_t *)delta + i * dtype_bytes(stored)));
+        d = isfinite(d * weight) ? d : INFINITY;
+        if (d > largest) {
+            largest = d;
+            *at = i;
+        }
+    }
+    return largest;
+}
+
+/* Looks at the first shard with a result that is not finite again, while its window is here. */
+static int find_suspect(struct stream *x, struct err *err)
+{
+    const struct shard *s = &x->layout->shards[x->bad_shard];
+    double largest = 0;
+    struct slot *slot = take_slot(x, err);
+    int rc = slot == NULL ? ERR_NOMEM : 0;
+    for (size_t i = 0; rc == 0 && i < x->sum->count; i++) {
+        bool null = false;
+        uint32_t at = 0;
+        rc = x->source->shard(x->source->self, i, x->bad_shard, slot->delta, s->bytes, &null, err);
+        double d = rc == 0 && !null ? largest_delta(s, slot->delta, x->sum->weights[i], &at) : 0;
+        if (d > largest) {
+            largest = d;
+            x->found.suspect = i;
+            x->found.tensor = tensor_at(x->layout, s, at);
+        }
+    }
+    if (slot != NULL)
+        give_slot(x, slot);
+    x->found.finite = false;
+    return rc;
+}
+
 static int combine_window(void *self, const struct combine_window *w, struct err *err)
 {
     struct stream *x = self;
     x->window = w;
     for (size_t use = 0; use < USES; use++)
         move_range(x, use, &x->ranges[use]);
+    uint64_t mean = count_mean(x);
     int rc = x->source->expect == NULL ? 0 : x->source->expect(x->source->self, x->ranges, err);
+    if (rc == 0 && x->sum->state != NULL)
+        rc = state_next(x->sum->state, mean, &x->m, &x->v, err);
     size_t parts = x->ranges[0].count + x->ranges[1].count;
-    return rc != 0 ? rc : parts_run(x->jobs, parts, combine_shard, x, err);
+    if (rc == 0)
+        rc = parts_run(x->jobs, parts, combine_shard, x, err);
+    if (rc == 0 && x->bad_shard != SIZE_MAX && x->found.finite)
+        rc = find_suspect(x, err);
+    x->window_rank += mean;
+    return rc;
 }
 
 /* --- the whole --- */
@@ -268,7 +371,7 @@ static int check(struct stream *x, struct err *err)
 }
 
 int combine_stream(const struct combine_sum *sum, const struct combine_source *source,
-                   const struct combine_sink *sink, struct jobs *jobs, bool *finite,
+                   const struct combine_sink *sink, struct jobs *jobs, struct combine_found *out,
                    struct err *err)
 {
     const struct layout *layout = sum->layout;
@@ -276,6 +379,8 @@ int combine_stream(const struct combine_sum *sum, const struct combine_source *s
                        .layout = layout,
                        .source = source,
                        .jobs = jobs,
+                       .found = {.finite = true, .suspect = SIZE_MAX},
+                       .bad_shard = SIZE_MAX,
                        .mutex = PTHREAD_MUTEX_INITIALIZER};
     int rc = check(&x, err);
     if (rc != 0)
@@ -295,6 +400,6 @@ int combine_stream(const struct combine_sum *sum, const struct combine_source *s
     free(x.slots);
     pthread_mutex_destroy(&x.mutex);
     if (rc == 0)
-        *finite = !x.not_finite;
+        *out = x.found;
     return rc;
 }

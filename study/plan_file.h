@@ -5,11 +5,19 @@
  *
  *     seed = 1             before the first table
  *     [study]              name *
- *     [model]              architecture *, features = 0, classes = 0, fixed = [], largest = []
+ *     [model]              architecture *, hidden = [] (layers of an mlp), features = 0,
+ *                          classes = 0, fixed = [], largest = []
  *     [data]               target = ""
  *     [rounds]             schedule * ("moments 1", "fedavg 20"), minimum *, quorum = minimum,
  *                          fraction = 1, deadline_seconds = 3600
- *     [training]           trainer = "native", epochs = 1, batch = 32, learning_rate = 0.1, l2 = 0
+ *     [training]           trainer = "native", trainer_digest = (any), epochs = 1 or steps,
+ *                          batch = 32, learning_rate = 0.1, momentum = 0, weight_decay = 0,
+ *                          proximal = 0
+ *     [server]             optimiser = "none", and what it uses:
+ *                              fedavgm      rate = 1,   beta1 = 0.9
+ *                              fedadagrad   rate = 0.1, beta1 = 0,                 tau = 0.001
+ *                              the others   rate = 0.1, beta1 = 0.9, beta2 = 0.99, tau = 0.001
+ *     [limits]             update_norm = 0 (no bound), update_bytes = 0 (twice the model)
  *     [retention]          updates = 0, models = 0 (rounds; 0: for ever)
  */
 #ifndef COLMEIA_STUDY_PLAN_FILE_H

@@ -286,6 +286,16 @@ struct cid record_model(struct record *r, const char *key)
     return c.failed ? (struct cid){0} : link;
 }
 
+struct cid record_model_or_null(struct record *r, const char *key)
+{
+    struct cbor c = record_take(r, key);
+    if (cbor_peek(&c) != CBOR_NULL)
+        return record_model(r, key);
+    cbor_take_null(&c);
+    record_end(r, &c, key);
+    return (struct cid){0};
+}
+
 void record_item_text(struct cbor *c, char *out, size_t size)
 {
     cbor_take_string(c, out, size);

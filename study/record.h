@@ -71,6 +71,7 @@ uint64_t record_uint(struct record *r, const char *key, uint64_t least, uint64_t
 struct cid record_link(struct record *r, const char *key); /* to a dag-cbor block, v1, sha2-256 */
 struct cid record_link_or_null(struct record *r, const char *key);
 struct cid record_model(struct record *r, const char *key); /* to a UnixFS root: raw or dag-pb */
+struct cid record_model_or_null(struct record *r, const char *key);
 void record_text(struct record *r, const char *key, char *out, size_t size);  /* see below */
 void record_bytes(struct record *r, const char *key, void *out, size_t size); /* exactly `size` */
 struct key_public record_key(struct record *r, const char *key);              /* multicodec */

@@ -29,6 +29,11 @@ enum refusal_code refusal_parse(const char *name)
     return REFUSAL_NONE;
 }
 
+bool refusal_is_decline(enum refusal_code c)
+{
+    return c >= REFUSAL_TRAINER_HUNG && c <= REFUSAL_TRAINER_DIGEST;
+}
+
 /* What a site submitted as its record may be named by a CID that no record has. */
 static struct cid record_or_none(const struct cid *c)
 {

@@ -28,7 +28,20 @@
     X(NOT_SELECTED, "not-selected", "the site was not selected for this round")                    \
     X(DECIDED, "decided", "the site's answer for this exchange was already refused")               \
     X(MALFORMED, "malformed", "the record or its index is not in the expected form")               \
-    X(DISK_FULL, "disk-full", "the coordinator has no room for the update")
+    X(DISK_FULL, "disk-full", "the coordinator has no room for the update")                        \
+    X(NORM_BOUND, "norm-bound", "the update's norm is above the plan's bound")                     \
+    X(TRAINER_HUNG, "trainer-hung", "the site's trainer made no progress for too long")            \
+    X(TRAINER_DIED, "trainer-died", "the site's trainer ended in the middle of its work")          \
+    X(TRAINER_GARBAGE, "trainer-garbage", "the site's trainer broke the contract")                 \
+    X(TRAINER_NO_OUTPUT, "trainer-no-output", "the site's trainer wrote no model")                 \
+    X(TRAINER_LAYOUT, "trainer-layout", "the site's trainer wrote a model of another layout")      \
+    X(TRAINER_NOT_FINITE, "trainer-not-finite", "the site's trainer wrote NaN or infinite values") \
+    X(TRAINER_TOO_LARGE, "trainer-too-large",                                                      \
+      "the site's trainer wrote more than the model's size")                                       \
+    X(TRAINER_MEMORY, "trainer-memory",                                                            \
+      "the site's trainer used more memory than the site allows")                                  \
+    X(TRAINER_ERROR, "trainer-error", "the site's trainer said that it cannot do the task")        \
+    X(TRAINER_DIGEST, "trainer-digest", "the site's trainer is not the one that the plan pins")
 
 enum refusal_code {
     REFUSAL_NONE = 0,
@@ -41,6 +54,10 @@ enum refusal_code {
 const char *refusal_name(enum refusal_code c);     /* "bad-signature" */
 const char *refusal_sentence(enum refusal_code c); /* the table's */
 enum refusal_code refusal_parse(const char *name); /* REFUSAL_NONE if unknown */
+
+/* Is it one of the codes `trainer-...`, by which a site declines a task? Only the code leaves the
+ * site; its sentence here is the table's. */
+bool refusal_is_decline(enum refusal_code c);
 
 struct refusal {
     struct cid cid;

@@ -130,7 +130,7 @@ static int take_fields(struct record *r, struct round_record *out, struct err *e
     out->base = record_model(r, "base");
     out->next = record_model(r, "next");
     take_failure(r, out);
-    out->state = record_link_or_null(r, "state");
+    out->state = record_model_or_null(r, "state");
     out->deleted = record_uint(r, "deleted", 1, PLAN_ROUNDS_MAX);
     take_metering(r, out);
     int rc = take_selected(r, out, err);
@@ -153,7 +153,8 @@ static int check_sense(const struct round_record *r, struct err *err)
     if (i > 0 && !cid_equal(&r->base, &r->next))
         return err_set(err, ERR_MALFORMED,
                        KIND ": a failed round with another model than its base");
-    if (r->update_count + r->refused_count > r->selected_count)
+    /* A site may be listed twice: its update, and the proof of another one. */
+    if (r->update_count > r->selected_count || r->refused_count > r->selected_count)
         return err_set(err, ERR_MALFORMED, KIND ": more answers than sites selected");
     if (r->deleted > r->round)
         return err_set(err, ERR_MALFORMED, KIND ": the round's own updates deleted");

@@ -22,7 +22,7 @@ struct round_record {
     uint32_t *selected;  /* roster indices in order of selection; owned */
     struct cid *updates; /* accepted update records, in roster order; owned */
     struct cid *refused; /* refusal records, in roster order; owned */
-    struct cid state;    /* server optimiser's; none */
+    struct cid state;    /* the server optimiser's after the round; none */
     uint64_t deleted;    /* first round whose updates are still held */
     uint64_t received;   /* metering: bytes of accepted and refused updates, as journalled */
 };

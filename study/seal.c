@@ -106,7 +106,7 @@ static int compare_run(const struct sealing *x, struct leaves_reader *reader,
         size_t size = to - at < COMPARE_BYTES ? (size_t)(to - at) : COMPARE_BYTES;
         rc = read_both(x, reader, at, size, base, new_model, err);
         if (rc == 0 && memcmp(base, new_model, size) != 0)
-            rc = err_set(err, ERR_MALFORMED,
+            rc = err_set(err, ERR_DENIED,
                          "the trainer changed tensor %s, which the plan says is fixed", t->name);
         at += size;
     }
@@ -212,8 +212,11 @@ static int seal_shards(void *self, size_t part, struct err *err)
     b.delta = memory + 2 * (size_t)LAYOUT_SHARD_ELEMENTS * sizeof(double);
     leaves_reader_init(&b.reader, &x->base);
     int rc = 0;
-    for (size_t i = first; rc == 0 && i < end; i++)
+    for (size_t i = first; rc == 0 && i < end; i++) {
         rc = seal_shard(x, i, &b, err);
+        if (x->seal->progress != NULL)
+            x->seal->progress->done += x->layout->shards[i].bytes;
+    }
     leaves_reader_fini(&b.reader);
     free(memory);
     return rc;
@@ -233,6 +236,8 @@ static int seal_models(struct sealing *x, struct err *err)
     if (rc == 0)
         rc = parts_run(s->jobs, windows, compare_fixed, x, err);
     size_t parts = (x->layout->shard_count + PART_SHARDS - 1) / PART_SHARDS;
+    if (s->progress != NULL)
+        progress_count_set(s->progress, 0, layout_update_bytes(x->layout));
     return rc != 0 ? rc : parts_run(s->jobs, parts, seal_shards, x, err);
 }
 

@@ -4,13 +4,14 @@
  * synced before any byte leaves.
  *
  * Every base leaf is hashed again as it is read: a trainer that changed the base file fails the
- * task (ERR_CORRUPT). Fixed tensors of the new model must equal the base's (ERR_MALFORMED naming
- * the tensor); a non-finite delta is ERR_MALFORMED with the element. Memory: one leaf and three
+ * task (ERR_CORRUPT). Fixed tensors of the new model must equal the base's (ERR_DENIED naming the
+ * tensor); a non-finite delta is ERR_MALFORMED with the element. Memory: one leaf and three
  * shards a thread.
  */
 #ifndef COLMEIA_STUDY_SEAL_H
 #define COLMEIA_STUDY_SEAL_H
 
+#include "base/progress.h"
 #include "study/study.h"
 #include "study/update.h"
 #include "transport/pack.h"
@@ -28,6 +29,7 @@ struct seal {
     const struct key *key; /* the site's */
     struct pack *pack;     /* gets every block */
     struct jobs *jobs;
+    struct progress_count *progress; /* of the shards' bytes; may be NULL */
 };
 
 /* On success `record` names the update, which is whole and durable in the pack. */

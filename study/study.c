@@ -3,7 +3,6 @@
 
 #include <stdio.h>
 
-#include "model/logistic.h"
 #include "model/safetensors.h"
 #include "study/leaves.h"
 
@@ -59,14 +58,8 @@ static int check_scaling(const struct study *s, struct err *err)
 
 static int check_layout(const struct study *s, struct err *err)
 {
-    struct layout *expected = NULL;
-    int rc = 0;
-    if (strcmp(s->plan.architecture, "logistic") == 0) {
-        rc = logistic_layout((size_t)s->plan.features, &expected, err);
-        if (rc == 0)
-            rc = layout_compare(expected, s->layout, err);
-        layout_free(expected);
-    }
+    struct network network;
+    int rc = plan_network(&s->plan, &network) ? network_check(&network, s->layout, err) : 0;
     for (size_t i = 0; rc == 0 && i < s->plan.step_count; i++)
         if (strcmp(s->plan.schedule[i].rule, "moments") == 0)
             rc = check_scaling(s, err);

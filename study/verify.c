@@ -4,6 +4,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 
+#include "study/state.h"
 #include "study/verify_internal.h"
 
 #define FAILURES_MAX 3 /* failed rounds in a row end a study */
@@ -139,14 +140,18 @@ static int walk_back(const struct verify *v, const struct cid *head, struct chai
 }
 
 /* The `prev` of the plan or roster `cid`, which the founder must have signed. */
-static int read_prev(const struct verify *v, const char *kind, const struct cid *cid,
+static int read_prev(const struct verify *v, const char *what, const struct cid *cid,
                      struct buf *block, struct cid *prev, struct err *err)
 {
     const struct charter *charter = &v->study.charter;
     struct record record;
+    char kind[RECORD_KIND_MAX]; /* of any version */
+    size_t size = (size_t)snprintf(kind, sizeof kind, "colmeia/%s/", what);
     int rc = study_get(v->store, cid, block, err);
     if (rc == 0)
-        rc = record_open(buf_bytes(block), kind, &record, err);
+        rc = record_open(buf_bytes(block), NULL, &record, err);
+    if (rc == 0 && strncmp(record.kind, kind, size) != 0)
+        rc = err_set(err, ERR_MALFORMED, "a record of kind %s", record.kind);
     if (rc == 0)
         rc = record_expect(&record, &charter->cid, &charter->founder, "the founder", err);
     if (rc != 0)
@@ -162,8 +167,7 @@ static int descend(const struct verify *v, const char *what, const struct cid *c
 {
     struct buf block = buf_new(STORE_BLOCK_BYTES_MAX);
     struct cid at = *prev;
-    char kind[RECORD_KIND_MAX], text[CID_TEXT_MAX], other[CID_TEXT_MAX];
-    snprintf(kind, sizeof kind, "colmeia/%s/1", what);
+    char text[CID_TEXT_MAX], other[CID_TEXT_MAX];
     int rc = 0;
     while (rc == 0 && !cid_equal(&at, until)) {
         if (cid_is_none(&at)) {
@@ -171,7 +175,7 @@ static int descend(const struct verify *v, const char *what, const struct cid *c
                          what, cid_format(cid, text), cid_format(until, other));
             break;
         }
-        rc = read_prev(v, kind, &at, &block, &at, err);
+        rc = read_prev(v, what, &at, &block, &at, err);
         if (rc == ERR_NOTFOUND && v->options->worker) {
             rc = 0; /* it was never needed here */
             break;
@@ -183,7 +187,7 @@ static int descend(const struct verify *v, const char *what, const struct cid *c
     return rc;
 }
 
-/* --- models --- */
+/* --- models and states --- */
 
 bool verify_model_held(const struct verify *v, const struct cid *root)
 {
@@ -206,16 +210,47 @@ static int hash_leaf(void *self, const struct unixfs_leaf *leaf, struct err *err
     return rc;
 }
 
-/* Hashes all of a model that is held, and asks whether it is one of the plan's layout. */
-static int hash_model(const struct verify *v, const struct cid *root, struct err *err)
+static int hash_leaves(const struct verify *v, const struct cid *root, struct err *err)
 {
     struct unixfs_source source = store_source(v->store);
     struct hashing h = {.store = v->store, .leaf = buf_new(STORE_BLOCK_BYTES_MAX)};
-    char text[CID_TEXT_MAX];
     int rc = unixfs_walk(&source, root, STORE_MODEL_BYTES_MAX, NULL, hash_leaf, &h, err);
     buf_fini(&h.leaf);
+    return rc;
+}
+
+/* Hashes all of a model that is held, and asks whether it is one of the plan's layout. */
+static int hash_model(const struct verify *v, const struct cid *root, struct err *err)
+{
+    char text[CID_TEXT_MAX];
+    int rc = hash_leaves(v, root, err);
     return rc != 0 ? err_wrap(err, rc, "model %s", cid_format(root, text))
                    : study_check_model(v->store, v->study.layout, root, NULL, err);
+}
+
+/* The same of a state, and whether it is one of the plan's optimiser. */
+static int hash_state(const struct verify *v, const struct cid *root, struct err *err)
+{
+    char text[CID_TEXT_MAX];
+    size_t slots = optimiser_slots(v->study.plan.optimiser.kind);
+    int rc = hash_leaves(v, root, err);
+    return rc != 0 ? err_wrap(err, rc, "state %s", cid_format(root, text))
+                   : state_check(v->store, v->study.layout, slots, root, err);
+}
+
+/* The optimiser's state after round `round`, which is kept as long as that round's model. */
+static int check_state(const struct verify *v, uint64_t round, const struct cid *root,
+                       struct err *err)
+{
+    char text[CID_TEXT_MAX];
+    if (cid_is_none(root))
+        return 0;
+    if (verify_model_held(v, root))
+        return cid_equal(root, &v->state) ? 0 : hash_state(v, root, err);
+    if (round < plan_models_held_from(&v->study.plan, v->newest) || v->options->worker)
+        return 0;
+    return err_set(err, ERR_NOTFOUND, "state %s is not held, though the plan keeps it",
+                   cid_format(root, text));
 }
 
 /* The model that round `round` made (0: the initial one). `known`: it is the one before, hashed
@@ -288,6 +323,23 @@ static int bind_roster(struct verify *v, const struct cid *cid, struct err *err)
     return 0;
 }
 
+/* A round that does not step leaves the state as it was. */
+static int check_step(const struct verify *v, const struct round_record *r, const struct rule *rule,
+                      struct err *err)
+{
+    char found[CID_TEXT_MAX], wanted[CID_TEXT_MAX];
+    bool steps =
+        rule->trains && r->failure[0] == '\0' && optimiser_slots(v->study.plan.optimiser.kind) > 0;
+    if (steps && cid_is_none(&r->state))
+        return err_set(err, ERR_DENIED, "it names no state of the plan's optimiser %s",
+                       optimiser_name(v->study.plan.optimiser.kind));
+    if (!steps && !cid_equal(&r->state, &v->state))
+        return err_set(err, ERR_DENIED,
+                       "its optimiser's state is %s where the round before left %s",
+                       cid_format(&r->state, found), cid_format(&v->state, wanted));
+    return 0;
+}
+
 /* What the schedule, the round before and the round itself say about the round's own fields. */
 static int check_place(const struct verify *v, const struct round_record *r,
                        const struct place *place, struct err *err)
@@ -306,8 +358,6 @@ static int check_place(const struct verify *v, const struct round_record *r,
     if (!cid_equal(&r->base, &place->model))
         return err_set(err, ERR_DENIED, "its base is model %s where the round before made %s",
                        cid_format(&r->base, found), cid_format(&place->model, wanted));
-    if (!cid_is_none(&r->state))
-        return err_set(err, ERR_DENIED, "it names an optimiser's state where the plan has none");
     if (r->deleted != plan_updates_held_from(plan, r->round))
         return err_set(err, ERR_DENIED,
                        "it says that updates are held from round %llu on where the plan says %llu",
@@ -321,7 +371,7 @@ static int check_place(const struct verify *v, const struct round_record *r,
     if (rule->asks[rule->exchange_count - 1] == RULE_METRICS && !cid_equal(&r->next, &r->base))
         return err_set(err, ERR_DENIED, "its next model is %s where rule %s keeps the base, %s",
                        cid_format(&r->next, found), rule->name, cid_format(&r->base, wanted));
-    return 0;
+    return check_step(v, r, rule, err);
 }
 
 static int check_round(struct verify *v, const struct cid *cid, struct place *place,
@@ -344,7 +394,10 @@ static int check_round(struct verify *v, const struct cid *cid, struct place *pl
         rc = verify_update_round(v, &r, depth, err);
     if (rc == 0)
         rc = check_model(v, r.round, &r.next, cid_equal(&r.next, &r.base), err);
+    if (rc == 0)
+        rc = check_state(v, r.round, &r.state, err);
     if (rc == 0) {
+        v->state = r.state;
         place->model = r.next;
         place->failures = r.failure[0] != '\0' ? place->failures + 1 : 0;
     }

@@ -13,8 +13,9 @@
 #include "study/study.h"
 
 enum verify_depth {
-    VERIFY_FULL,      /* updates were there and the next model was recomputed */
-    VERIFY_SIGNATURES /* updates gone by plan, or not held here: signatures and links only */
+    VERIFY_FULL,      /* updates were there; the next model and state were recomputed */
+    VERIFY_SIGNATURES /* updates, base or state gone by plan, or not held here: signatures and links
+                         only */
 };
 
 struct verify_options {

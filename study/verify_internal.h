@@ -16,9 +16,10 @@ struct verify {
     uint64_t newest;      /* last round closed in this folder: retention goes by it */
     struct study study;   /* under the plan of the round at hand */
     struct roster roster; /* bound by the round at hand */
+    struct cid state;     /* the server optimiser's, as the round before left it; none */
 };
 
-/* Is the model's file or its root here at all? */
+/* Is the file of the model, or of the state, or its root here at all? */
 bool verify_model_held(const struct verify *v, const struct cid *root);
 
 /* Checks who was selected and every update and refusal that the record lists, then recomputes the

@@ -13,6 +13,8 @@ struct answers {
     uint32_t *sites;                /* roster indices, ascending */
     struct pack **packs;            /* NULL: not held */
     bool *answered;                 /* an update or a refusal of the site is listed */
+    bool *equivocated;              /* ... and, besides its update, the proof of another one */
+    const struct cid **accepted;    /* the site's update; NULL: none is listed, or not held here */
     size_t count;                   /* updates held; all of them: update_count */
     struct combine_update *updates; /* (update_count) */
     uint64_t bytes;                 /* of these */
@@ -226,6 +228,7 @@ static int check_updates(struct answers *a, struct err *err)
             return err_wrap(err, rc, "update %s", cid_format(record, text));
         if (k >= 0) {
             a->answered[k] = true;
+            a->accepted[k] = record;
             last = k;
         }
     }
@@ -243,7 +246,8 @@ static int hash_block(void *self, const struct cid *cid, uint32_t size, struct e
     return rc;
 }
 
-/* What a refused site sent proves why it was refused: all of it is hashed, whatever it means. */
+/* What a refused site sent proves why it was refused: all of it is hashed, whatever it means. One
+ * that declined may have sent nothing. */
 static int check_refused_pack(const struct answers *a, size_t k, const struct refusal *refusal,
                               struct err *err)
 {
@@ -262,25 +266,76 @@ static int check_refused_pack(const struct answers *a, size_t k, const struct re
     return pack_each(pack, hash_block, pack, err);
 }
 
+/* Which of the selected sites it is about; -1: none. */
+static long find_site(const struct answers *a, const struct cid *id)
+{
+    for (size_t k = 0; k < a->r->selected_count; k++)
+        if (cid_equal(&a->v->roster.sites[a->sites[k]].id, id))
+            return (long)k;
+    return -1;
+}
+
+/* Whoever accuses a site of two stories must show both: the second is in its pack, too, signed by
+ * it for the same exchange. */
+static int check_proof(const struct answers *a, size_t k, const struct refusal *refusal,
+                       struct err *err)
+{
+    struct buf block = buf_new(PACK_BLOCK_BYTES_MAX);
+    struct update u;
+    if (a->packs[k] == NULL)
+        return 0;
+    int rc = pack_get(a->packs[k], &refusal->record, &block, err);
+    if (rc == 0)
+        rc = update_decode(buf_bytes(&block), &u, err);
+    buf_fini(&block);
+    if (rc != 0)
+        return err_wrap(err, rc, "its proof");
+    if (!key_equal(&u.by, &a->v->roster.sites[a->sites[k]].site.ed25519))
+        return err_set(err, ERR_DENIED, "its proof is not signed by the site");
+    if (!cid_equal(&u.study, &a->r->study) || !cid_equal(&u.plan, &a->r->plan) ||
+        u.round != a->r->round || u.exchange != 0)
+        return err_set(err, ERR_DENIED, "its proof is of another round, exchange, plan or study");
+    if (a->accepted[k] != NULL && cid_equal(a->accepted[k], &u.cid))
+        return err_set(err, ERR_DENIED, "its proof is the update that was accepted");
+    return 0;
+}
+
+/* May the site have this refusal, given what else is listed of it? */
+static int check_answer(const struct answers *a, size_t k, const struct refusal *refusal,
+                        struct err *err)
+{
+    bool all_held = a->count == a->r->update_count;
+    if (refusal->code != REFUSAL_EQUIVOCATION)
+        return a->answered[k]
+                   ? err_set(err, ERR_DENIED, "another answer of site %s is listed", name_of(a, k))
+                   : 0;
+    if (a->equivocated[k])
+        return err_set(err, ERR_DENIED, "another proof against site %s is listed", name_of(a, k));
+    if (a->accepted[k] == NULL && (all_held || a->answered[k]))
+        return err_set(err, ERR_DENIED, "it is about a second update of site %s, without a first",
+                       name_of(a, k));
+    return check_proof(a, k, refusal, err);
+}
+
 static int check_refusal(struct answers *a, const struct refusal *refusal, long *last,
                          struct err *err)
 {
-    const struct roster *roster = &a->v->roster;
     if (refusal->round != a->r->round || !cid_equal(&refusal->plan, &a->r->plan))
         return err_set(err, ERR_DENIED, "it is of another round or plan");
-    for (size_t k = 0; k < a->r->selected_count; k++) {
-        if (!cid_equal(&roster->sites[a->sites[k]].id, &refusal->site))
-            continue;
-        if (a->answered[k])
-            return err_set(err, ERR_DENIED, "another answer of site %s is listed", name_of(a, k));
-        if ((long)k < *last)
-            return err_set(err, ERR_DENIED, "it is not listed in the roster's order");
-        a->answered[k] = true;
-        *last = (long)k;
-        int rc = check_refused_pack(a, k, refusal, err);
-        return rc != 0 ? err_wrap(err, rc, "site %s", name_of(a, k)) : 0;
-    }
-    return err_set(err, ERR_DENIED, "it is of a site that was not selected");
+    long found = find_site(a, &refusal->site);
+    if (found < 0)
+        return err_set(err, ERR_DENIED, "it is of a site that was not selected");
+    size_t k = (size_t)found;
+    int rc = check_answer(a, k, refusal, err);
+    if (rc != 0)
+        return rc;
+    if (found < *last)
+        return err_set(err, ERR_DENIED, "it is not listed in the roster's order");
+    a->answered[k] = true;
+    a->equivocated[k] = refusal->code == REFUSAL_EQUIVOCATION;
+    *last = found;
+    rc = check_refused_pack(a, k, refusal, err);
+    return rc != 0 ? err_wrap(err, rc, "site %s", name_of(a, k)) : 0;
 }
 
 static int check_refusals(struct answers *a, struct err *err)
@@ -328,6 +383,8 @@ static int recompute(const struct answers *a, struct err *err)
                               .rule = a->rule,
                               .store = a->v->store,
                               .base = r->base,
+                              .state = a->v->state,
+                              .t = plan_training_rounds(&a->v->study.plan, r->round),
                               .updates = a->updates,
                               .update_count = a->count,
                               .jobs = a->v->options->jobs,
@@ -344,7 +401,18 @@ static int recompute(const struct answers *a, struct err *err)
     if (!cid_equal(&found.next, &r->next))
         return err_set(err, ERR_DENIED, "its next model is %s where its updates give %s",
                        cid_format(&r->next, there), cid_format(&found.next, here));
+    if (!cid_equal(&found.state, &r->state))
+        return err_set(err, ERR_DENIED, "its optimiser's state is %s where its updates give %s",
+                       cid_format(&r->state, there), cid_format(&found.state, here));
     return 0;
+}
+
+/* Is what the updates are added to here? */
+static bool base_held(const struct answers *a)
+{
+    const struct cid *state = &a->v->state;
+    return verify_model_held(a->v, &a->r->base) &&
+           (!a->rule->trains || cid_is_none(state) || verify_model_held(a->v, state));
 }
 
 static int check_answers(struct answers *a, enum verify_depth *depth, struct err *err)
@@ -361,7 +429,7 @@ static int check_answers(struct answers *a, enum verify_depth *depth, struct err
         return rc;
     rc = check_metering(a, err);
     bool no_quorum = strcmp(r->failure, "no-quorum") == 0; /* nothing was averaged */
-    bool possible = no_quorum || verify_model_held(a->v, &r->base);
+    bool possible = no_quorum || base_held(a);
     if (rc == 0 && possible && !no_quorum)
         rc = recompute(a, err);
     if (rc == 0 && possible)
@@ -376,8 +444,11 @@ int verify_update_round(const struct verify *v, const struct round_record *r,
     a.sites = calloc(r->selected_count + 1, sizeof *a.sites);
     a.packs = calloc(r->selected_count + 1, sizeof(struct pack *));
     a.answered = calloc(r->selected_count + 1, sizeof *a.answered);
+    a.equivocated = calloc(r->selected_count + 1, sizeof *a.equivocated);
+    a.accepted = calloc(r->selected_count + 1, sizeof(const struct cid *));
     a.updates = calloc(r->update_count + 1, sizeof *a.updates);
-    int rc = a.sites == NULL || a.packs == NULL || a.answered == NULL || a.updates == NULL
+    int rc = a.sites == NULL || a.packs == NULL || a.answered == NULL || a.equivocated == NULL ||
+                     a.accepted == NULL || a.updates == NULL
                  ? err_set(err, ERR_NOMEM, "out of memory")
                  : check_answers(&a, depth, err);
     for (size_t k = 0; a.packs != NULL && k < r->selected_count; k++)
@@ -385,6 +456,8 @@ int verify_update_round(const struct verify *v, const struct round_record *r,
     free(a.sites);
     free(a.packs);
     free(a.answered);
+    free(a.equivocated);
+    free(a.accepted);
     free(a.updates);
     return rc;
 }

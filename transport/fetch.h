@@ -23,9 +23,7 @@ struct fetch {
     size_t source_count;
     char sources[FETCH_SOURCES_MAX][512]; /* base URLs: https://HOST:PORT */
     unsigned give_up_seconds; /* without any progress; then ERR_NET with the last cause */
-    /* results, added up over calls */
-    uint64_t bytes_received;
-    uint64_t blocks_received;
+    uint64_t blocks_received; /* result, added up over calls */
     /* fetch's own: how the sources behaved, from call to call */
     struct fetch_health {
         unsigned failures; /* in a row */

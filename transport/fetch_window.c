@@ -179,7 +179,6 @@ static void take_refusal(struct fetch_window *w, struct slot *s)
 static int take_done(struct fetch_window *w, struct slot *s, struct err *err)
 {
     struct http_transfer *t = &s->t;
-    w->f->bytes_received += t->bytes_received;
     s->state = SLOT_WAITS;
     s->ready_ms = 0;
     bool broke = t->code != 0 && t->code != ERR_LIMIT;

@@ -35,7 +35,7 @@ struct visit {
     bool loaded; /* counted in `loads` */
     bool probe;
     struct cid cid;
-    uint64_t sent, received;
+    uint64_t sent;
     uint64_t round;
     struct pack *pack; /* an upload's, until released */
     uint64_t bytes_max;
@@ -381,7 +381,7 @@ static bool handler_body(void *self, struct http_request *r, struct bytes piece,
     struct gateway *g = self;
     struct visit *v = r->state;
     struct err err = {0};
-    v->received += piece.size;
+    g->policy.moved(g->policy.self, v->site, 0, piece.size);
     int rc = section_reader_add(v->sections, piece, &err);
     return rc == 0 ? true : refuse_upload(g, v, &err, out);
 }
@@ -405,7 +405,7 @@ static void handler_end(void *self, struct http_request *r)
     if (v->pack != NULL)
         g->policy.release(g->policy.self, v->site, v->round, v->pack);
     if (v->known)
-        g->policy.moved(g->policy.self, v->site, v->sent, v->received);
+        g->policy.moved(g->policy.self, v->site, v->sent, 0);
     leave_load(g, v);
     free(v);
 }

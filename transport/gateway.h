@@ -39,7 +39,7 @@ struct gateway_policy {
     /* An upload was broken off because bytes did not hash to their CID (ERR_MALFORMED) or the quota
      * was spent (ERR_LIMIT): a submission that still misses blocks is then refused by that name. */
     void (*spoiled)(void *self, uint32_t site, uint64_t round, int code);
-    /* Bytes that crossed, for metering and the round log. */
+    /* Bytes that crossed, as they come or at a request's end, for the round log and progress. */
     void (*moved)(void *self, uint32_t site, uint64_t sent, uint64_t received);
 };
 

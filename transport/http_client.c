@@ -17,6 +17,7 @@ struct http_client {
     char token[HTTP_TOKEN_MAX];
     CURLM *multi;
     struct transfer *active; /* list */
+    _Atomic uint64_t sent, received;
 };
 
 /* The client's half of a transfer. */
@@ -130,6 +131,7 @@ static size_t on_body(char *data, size_t one, size_t size, void *self)
         reserve_body(x);
     x->body_begun = true;
     t->bytes_received += size;
+    x->client->received += size;
     buf_append(&t->body, data, size);
     return t->body.failed ? 0 : size;
 }
@@ -141,6 +143,7 @@ static size_t on_upload(char *data, size_t one, size_t size, void *self)
     if (n < 0)
         return CURL_READFUNC_ABORT;
     x->t->bytes_sent += (uint64_t)n;
+    x->client->sent += (uint64_t)n;
     return (size_t)n;
 }
 
@@ -340,6 +343,12 @@ int http_client_next(struct http_client *c, uint64_t wait_ms, struct http_transf
     }
     http_client_stop(c);
     return err_set(err, ERR_NET, "transfers failed");
+}
+
+void http_client_moved(const struct http_client *c, uint64_t *sent, uint64_t *received)
+{
+    *sent = c->sent;
+    *received = c->received;
 }
 
 const char *http_client_words(const struct http_transfer *t, char *out, size_t size)

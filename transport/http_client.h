@@ -66,6 +66,8 @@ int http_client_next(struct http_client *c, uint64_t wait_ms, struct http_transf
 /* Abandons all that are under way. */
 void http_client_stop(struct http_client *c);
 
+/* Bytes of bodies moved since it was made, those under way too; any thread may ask. */
+void http_client_moved(const struct http_client *c, uint64_t *sent, uint64_t *received);
 /* The plain characters that an answer begins with, for a sentence of ours; returns `out`. */
 const char *http_client_words(const struct http_transfer *t, char *out, size_t size);
 /* Monotonic. */

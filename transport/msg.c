@@ -73,7 +73,7 @@ static const struct row {
     ROW(ACCEPTED, 2, CID, 0, record),
     ROW(ACCEPTED, 3, BLOB, MSG_EVIDENCE_MAX, receipt),
     ROW(REFUSED, 1, U64, 0, round),
-    ROW(REFUSED, 2, CID, 0, record),
+    ROW(REFUSED, 2, CID_OR_NONE, 0, record),
     ROW(REFUSED, 3, WORD, MSG_CODE_MAX, code),
     ROW(REFUSED, 4, TEXT, MSG_TEXT_MAX, text),
     ROW(REFUSED, 5, BLOB, MSG_REFUSAL_MAX, refusal),
@@ -81,6 +81,8 @@ static const struct row {
     ROW(HEAD, 2, CID, 0, record),
     ROW(DENIED, 1, WORD, MSG_CODE_MAX, code),
     ROW(DENIED, 2, TEXT, MSG_TEXT_MAX, text),
+    ROW(DECLINE, 1, U64, 0, round),
+    ROW(DECLINE, 2, WORD, MSG_CODE_MAX, code),
 #undef ROW
 };
 
@@ -220,7 +222,7 @@ static void free_body(const struct msg *m, ProtobufCMessage *body)
 
 int msg_encode(const struct msg *m, struct buf *out, struct err *err)
 {
-    assert(m->type >= MSG_HELLO && m->type <= MSG_DENIED);
+    assert(m->type >= MSG_HELLO && m->type <= MSG_DECLINE);
     const ProtobufCFieldDescriptor *f = protobuf_c_message_descriptor_get_field(envelope, m->type);
     const ProtobufCMessageDescriptor *type = f->descriptor;
     Colmeia__Envelope e = COLMEIA__ENVELOPE__INIT;

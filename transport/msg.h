@@ -36,7 +36,8 @@ enum msg_type {
     MSG_REFUSED,
     MSG_HEAD,
     MSG_GREET,
-    MSG_DENIED
+    MSG_DENIED,
+    MSG_DECLINE
 };
 
 /* One flat struct for all types: which members mean something is said at each. Strings are
@@ -49,8 +50,10 @@ struct msg {
     uint8_t boot[MSG_BOOT_BYTES];
     bool has_boot;
 
-    uint64_t round;            /* want, task, missing, list, submit, accepted, refused, head */
-    struct cid record;         /* missing, list, submit, accepted, refused, head */
+    uint64_t round;            /* want, task, missing, list, submit, accepted, refused, head,
+                                  decline */
+    struct cid record;         /* missing, list, submit, accepted, refused (none: what is refused is
+                                  a decline), head */
     struct cid plan;           /* welcome, task */
     struct cid roster;         /* task */
     struct cid prev;           /* task */
@@ -64,7 +67,7 @@ struct msg {
     uint64_t token_ms;         /* welcome */
     char rule[MSG_RULE_MAX];   /* task */
     char token[MSG_TOKEN_MAX]; /* welcome */
-    char code[MSG_CODE_MAX];   /* refused, denied */
+    char code[MSG_CODE_MAX];   /* refused, denied, decline */
     char text[MSG_TEXT_MAX];   /* wait.why, refused.sentence, denied.sentence */
     uint8_t welcome_boot[MSG_BOOT_BYTES]; /* welcome */
     struct buf head;    /* hello, welcome, task, done: signed head statement, may be empty; owned */

@@ -22,9 +22,18 @@ struct body {
     struct buf section; /* the one under way */
     size_t given;       /* of it */
     struct err err;     /* why the body cannot go on: our disk */
+    struct progress_count *progress;
+    uint64_t before, sent, all; /* bytes: of earlier PUTs, of this one, of the call */
 };
 
 /* --- the body --- */
+
+static void count_sent(struct body *b, uint64_t sent)
+{
+    b->sent = sent;
+    if (b->progress != NULL)
+        progress_count_set(b->progress, b->before + sent, b->all);
+}
 
 static int load_section(struct body *b)
 {
@@ -63,6 +72,7 @@ static long give_body(void *self, void *data, size_t size)
         if (b->given == b->section.size)
             FAULT_POINT("upload-block");
     }
+    count_sent(b, b->sent + filled);
     return (long)filled;
 }
 
@@ -72,6 +82,7 @@ static void rewind_body(void *self)
     b->next = 0;
     b->given = 0;
     buf_clear(&b->section);
+    count_sent(b, 0);
 }
 
 /* --- the answer --- */
@@ -112,7 +123,6 @@ static int put(struct upload *u, struct http_transfer *t, struct body *b, struct
         rc = http_client_next(u->http, IDLE_MS, &done, err);
     if (rc != 0)
         http_client_stop(u->http);
-    u->bytes_sent += t->bytes_sent;
     return rc;
 }
 
@@ -202,10 +212,16 @@ static int send_all(struct upload *u, const struct digest_map *sizes, struct bod
     struct http_transfer t = {
         .upload = give_body, .rewind = rewind_body, .self = b, .body_max = ANSWER_BYTES_MAX};
     int rc = 0;
+    for (size_t i = 0; rc == 0 && i < count; i++) {
+        uint64_t size;
+        rc = section_size(sizes, &cids[i], &size, err);
+        b->all += rc == 0 ? size : 0;
+    }
     for (size_t first = 0; rc == 0 && first < count; first += b->count) {
         rc = choose(b, cids + first, count - first, sizes, &t.upload_bytes, err);
         if (rc == 0)
             rc = put_till_answered(u, &t, b, err);
+        b->before += t.upload_bytes;
     }
     buf_fini(&t.body);
     return rc;
@@ -216,6 +232,7 @@ int upload_blocks(struct upload *u, struct pack *pack, const struct cid *cids, s
 {
     struct digest_map sizes = {0};
     struct body b = {.pack = pack,
+                     .progress = u->progress,
                      .section = buf_new(PACK_BLOCK_BYTES_MAX + PACK_SECTION_HEAD_MAX)};
     int rc = u->url_count > 0 ? 0 : err_set(err, ERR_USAGE, "no address to upload to");
     if (rc == 0)

@@ -10,6 +10,7 @@
 #ifndef COLMEIA_TRANSPORT_UPLOAD_H
 #define COLMEIA_TRANSPORT_UPLOAD_H
 
+#include "base/progress.h"
 #include "transport/http_client.h"
 #include "transport/pack.h"
 
@@ -22,7 +23,7 @@ struct upload {
     size_t url;                      /* the one that answered last */
     unsigned give_up_seconds;
     uint64_t round;
-    uint64_t bytes_sent; /* result, added up */
+    struct progress_count *progress; /* of the call's bytes; may be NULL */
 };
 
 /* Sends the named blocks of `pack`, read and hashed as they go. ERR_NET (try again), ERR_DENIED

@@ -27,7 +27,7 @@ struct world_real {
     char token[HTTP_TOKEN_MAX];
     atomic_int cancel; /* read without the mutex while a transfer runs */
     bool closing;
-    _Atomic uint64_t sent, received;
+    struct progress_count count; /* of the transfer under way */
 };
 
 static int stop_fd = -1; /* an eventfd: written by the signal handler, read by receive */
@@ -177,14 +177,11 @@ static void begin_transfer(struct world_real *w)
     atomic_store(&w->cancel, w->closing);
     http_client_set_token(w->http, w->token);
     pthread_mutex_unlock(&w->mutex);
-    w->fetch.bytes_received = 0;
-    w->upload.bytes_sent = 0;
 }
 
-static void end_transfer(struct world_real *w)
+static void note_progress(void *self, uint64_t have, uint64_t all)
 {
-    atomic_fetch_add(&w->received, w->fetch.bytes_received);
-    atomic_fetch_add(&w->sent, w->upload.bytes_sent);
+    progress_count_set(self, have, all);
 }
 
 static int fetch_block_real(void *self, struct store *store, const struct cid *cid, struct buf *out,
@@ -192,9 +189,7 @@ static int fetch_block_real(void *self, struct store *store, const struct cid *c
 {
     struct world_real *w = self;
     begin_transfer(w);
-    int rc = fetch_block(&w->fetch, store, cid, out, err);
-    end_transfer(w);
-    return rc;
+    return fetch_block(&w->fetch, store, cid, out, err);
 }
 
 static int fetch_model_real(void *self, struct store *store, const struct cid *root,
@@ -202,8 +197,8 @@ static int fetch_model_real(void *self, struct store *store, const struct cid *r
 {
     struct world_real *w = self;
     begin_transfer(w);
-    int rc = fetch_model(&w->fetch, store, root, bytes_max, NULL, NULL, err);
-    end_transfer(w);
+    int rc = fetch_model(&w->fetch, store, root, bytes_max, note_progress, &w->count, err);
+    progress_count_set(&w->count, 0, 0);
     return rc;
 }
 
@@ -214,15 +209,23 @@ static int upload_real(void *self, uint64_t round, struct pack *pack, const stru
     begin_transfer(w);
     w->upload.round = round;
     int rc = upload_blocks(&w->upload, pack, cids, count, err);
-    end_transfer(w);
+    progress_count_set(&w->count, 0, 0);
     return rc;
 }
 
 static void moved_real(void *self, uint64_t *sent, uint64_t *received)
 {
     struct world_real *w = self;
-    *sent = atomic_load(&w->sent);
-    *received = atomic_load(&w->received);
+    *sent = *received = 0;
+    if (w->http != NULL)
+        http_client_moved(w->http, sent, received);
+}
+
+static void progress_real(void *self, uint64_t *done, uint64_t *total)
+{
+    struct world_real *w = self;
+    *done = w->count.done;
+    *total = w->count.total;
 }
 
 static void cancel_real(void *self)
@@ -255,6 +258,7 @@ static int open_common(struct world_real **out, struct err *err)
         .fetch_model = fetch_model_real,
         .upload = upload_real,
         .moved = moved_real,
+        .progress = progress_real,
         .cancel_transfers = cancel_real,
     };
     int rc = catch_signals(err);
@@ -293,7 +297,8 @@ static int open_http(struct world_real *w, const struct world_real_worker *c, st
                                       .cancel = &w->cancel};
     int rc = http_client_new(&http, &w->http, err);
     w->fetch = (struct fetch){.http = w->http, .give_up_seconds = c->give_up_seconds};
-    w->upload = (struct upload){.http = w->http, .give_up_seconds = c->give_up_seconds};
+    w->upload = (struct upload){
+        .http = w->http, .give_up_seconds = c->give_up_seconds, .progress = &w->count};
     for (size_t i = 0; i < c->url_count && i < FETCH_SOURCES_MAX && i < UPLOAD_URLS_MAX; i++) {
         snprintf(w->fetch.sources[w->fetch.source_count++], sizeof w->fetch.sources[0], "%s",
                  c->urls[i]);

@@ -137,6 +137,7 @@ void errand_start(struct worker *w, enum errand_kind kind)
     if (kind == ERRAND_REPAIR)
         k->order.round = w->task.done;
     memcpy(k->data, w->home->policy.data, sizeof k->data);
+    k->trainer = w->home->policy.trainer;
     if ((kind == ERRAND_UPLOAD || kind == ERRAND_REPAIR) && take_list(w, k) != 0)
         return; /* out of memory: the timer asks again */
     w->world->set_token(w->world->self, w->session.token);
@@ -207,6 +208,11 @@ static bool finish_badly(struct worker *w, struct errand *k, uint64_t time_ms, s
     }
     if (k->base_lost) {
         end_event(e, TASK_BASE_LOST, k);
+        return true;
+    }
+    if (k->code != REFUSAL_NONE) { /* the round goes on without this site */
+        end_event(e, TASK_FAILED, k);
+        e->code = k->code;
         return true;
     }
     worker_trouble(w, names[k->kind], k->err.text, "");

@@ -3,14 +3,16 @@
  * errand -- what must not run in the loop: fetching, training, sending. One job at a time.
  *
  * All that a job needs is copied into it; of the worker it touches only what does not change while
- * it runs (home, store, world) and the lineage, which is the jobs' own. What it found is read
- * out by errand_finish, in the loop. A job whose task was dropped is cancelled, and what it brings
- * is nothing. One that failed is begun again by the retry timer.
+ * it runs (home, store, world) and the lineage and the trainer program, which are the jobs' own.
+ * What it found is read out by errand_finish, in the loop. A job whose task was dropped is
+ * cancelled, and what it brings is nothing. One that failed is begun again by the retry timer; but
+ * a trainer that failed is tried once more at once, and then the task is declined.
  */
 #ifndef COLMEIA_WORKER_ERRAND_H
 #define COLMEIA_WORKER_ERRAND_H
 
 #include "base/jobs.h"
+#include "base/progress.h"
 #include "worker/lineage.h"
 #include "worker/task.h"
 #include "worker/trainer.h"
@@ -39,11 +41,16 @@ struct errand {
     bool more; /* upload: the list was as long as a list can be */
     struct lineage_walk walk;
     char data[HOME_DATA_MAX];
+    struct program_config trainer; /* train: the site's own */
     atomic_bool cancel;
+    /* train: how far the trainer says it is, while it runs; total 0: it did not say */
+    _Atomic uint64_t trainer_done, trainer_total;
+    struct progress_count sealing; /* train: bytes of the update's shards, once it seals */
     /* results */
     int rc;
     struct err err;
     enum verdict verdict;
+    enum refusal_code code; /* train: how the trainer failed, twice; REFUSAL_NONE: it did not */
     bool base_lost;
     bool omitted; /* a round record lacks an update that was acknowledged */
     struct cid sealed;

@@ -10,6 +10,10 @@
 #include "base/config.h"
 #include "base/text.h"
 
+#define HOME_SECONDS_MAX       31536000
+#define HOME_GRACE_SECONDS_MAX 3600
+#define HOME_MEMORY_MIB_MAX    (1u << 30)
+
 static int is_folder(const char *dir, struct err *err)
 {
     char path[FILES_PATH_MAX];
@@ -20,31 +24,40 @@ static int is_folder(const char *dir, struct err *err)
     return rc;
 }
 
-/* The absolute path of a data file that this user can read now. */
+/* Is it a file with something in it, or a folder, and readable now? */
+static int check_data(const char *path, struct err *err)
+{
+    int rc = 0;
+    struct stat s;
+    char byte;
+    int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
+    if (fd < 0 || fstat(fd, &s) != 0)
+        rc = err_set(err, ERR_USAGE, "data file %s: %s", path, strerror(errno));
+    else if (!S_ISREG(s.st_mode) && !S_ISDIR(s.st_mode))
+        rc = err_set(err, ERR_USAGE, "data file %s is neither a file nor a folder", path);
+    else if (S_ISREG(s.st_mode) && s.st_size == 0)
+        rc = err_set(err, ERR_USAGE, "data file %s is empty", path);
+    else if (S_ISREG(s.st_mode) && read(fd, &byte, 1) != 1)
+        rc = err_set(err, ERR_USAGE, "data file %s: %s", path, strerror(errno));
+    else if (S_ISDIR(s.st_mode) && access(path, X_OK) != 0)
+        rc = err_set(err, ERR_USAGE, "data folder %s: %s", path, strerror(errno));
+    if (fd >= 0)
+        close(fd);
+    return rc;
+}
+
+/* The absolute path of data that this user can read. */
 static int find_data(const char *data, char out[HOME_DATA_MAX], struct err *err)
 {
     char *path = realpath(data, NULL);
     if (path == NULL)
         return err_set(err, ERR_USAGE, "data file %s: %s", data, strerror(errno));
-    int rc = 0;
-    struct stat s;
-    int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
-    char byte;
-    if (fd < 0 || fstat(fd, &s) != 0)
-        rc = err_set(err, ERR_USAGE, "data file %s: %s", path, strerror(errno));
-    else if (!S_ISREG(s.st_mode))
-        rc = err_set(err, ERR_USAGE, "data file %s is not a file", path);
-    else if (s.st_size == 0)
-        rc = err_set(err, ERR_USAGE, "data file %s is empty", path);
-    else if (read(fd, &byte, 1) != 1)
-        rc = err_set(err, ERR_USAGE, "data file %s: %s", path, strerror(errno));
-    else if (strlen(path) >= HOME_DATA_MAX)
+    int rc = check_data(path, err);
+    if (rc == 0 && strlen(path) >= HOME_DATA_MAX)
         rc = err_set(err, ERR_USAGE, "data file: its path is longer than %d bytes",
                      HOME_DATA_MAX - 1);
     if (rc == 0)
         memcpy(out, path, strlen(path) + 1);
-    if (fd >= 0)
-        close(fd);
     free(path);
     return rc;
 }
@@ -104,6 +117,18 @@ static int load_line(const char *dir, const char *name, struct buf *out, struct 
     return buf_check(out, err);
 }
 
+static const char trainer_table[] =
+    "\n\n"
+    "# The program that trains here, where the plan's trainer is \"program\". Its words are taken\n"
+    "# as they are, by no shell; relative names are relative to this folder.\n"
+    "# `colmeia-worker trainer` tries it out and prints the digest that a plan may pin.\n"
+    "# [trainer]\n"
+    "# command = [\"python3\", \"cnn.py\"]\n"
+    "# files = []           # further files that its digest covers\n"
+    "# stall_seconds = 600  # without a message for so long it counts as hung\n"
+    "# memory_mib = 0       # resident, of it and what it starts; 0: no limit\n"
+    "# grace_seconds = 5    # to end in when asked; then SIGTERM, then SIGKILL\n";
+
 /* Written last: a folder is one when this file is there. */
 static int save_config(const char *dir, const struct cid *plan, const char *data, struct err *err)
 {
@@ -113,11 +138,12 @@ static int save_config(const char *dir, const struct cid *plan, const char *data
                       "# What this site decides. `run` reads the file again before every task.\n\n"
                       "# The plan that this site has approved: tasks under any other are refused.\n"
                       "plan = \"%s\"\n\n"
-                      "# The table that the plan's trainer reads; it never leaves this machine.\n",
+                      "# What the plan's trainer reads, a file or a folder; it never leaves this "
+                      "machine.\n",
                       cid_format(plan, cid));
     buf_append_text(&text, data[0] == '\0' ? "# data = " : "data = ");
     config_put_text(&text, data[0] == '\0' ? "/path/to/data.csv" : data);
-    buf_append_byte(&text, '\n');
+    buf_append_text(&text, trainer_table);
     int rc = buf_check(&text, err);
     if (rc == 0)
         rc = files_join(path, dir, "config.toml", err);
@@ -190,36 +216,83 @@ int home_init(const char *dir, const char *name, const char *data, const char *i
     return rc != 0 ? err_wrap(err, rc, "make %s", dir) : buf_check(site_string, err);
 }
 
+/* The words one behind the other, each with its NUL. */
+static int pack_words(const char *key, const struct config_list *from,
+                      char out[PROGRAM_WORDS_BYTES_MAX], size_t *count, struct err *err)
+{
+    size_t at = 0;
+    if (from->count > PROGRAM_WORDS_MAX)
+        return err_set(err, ERR_USAGE, "[trainer] %s has more than %d items", key,
+                       PROGRAM_WORDS_MAX);
+    for (size_t i = 0; i < from->count; i++) {
+        size_t size = strlen(from->items[i]) + 1;
+        if (size > PROGRAM_WORDS_BYTES_MAX - at)
+            return err_set(err, ERR_USAGE, "[trainer] %s is longer than %d bytes", key,
+                           PROGRAM_WORDS_BYTES_MAX);
+        memcpy(out + at, from->items[i], size);
+        at += size;
+    }
+    *count = from->count;
+    return 0;
+}
+
+/* What the file says, before it is put into its form here. */
+struct raw_policy {
+    char plan[CID_TEXT_MAX];
+    struct config_list command, files;
+    double stall_seconds, grace_seconds;
+    uint64_t memory_mib;
+};
+
+static int load_policy(const char *path, struct raw_policy *raw, char *data, struct err *err)
+{
+    const struct config_key keys[] = {
+        {"", "plan", CONFIG_TEXT, true, raw->plan, sizeof raw->plan, 0, 0, "the CID of a plan"},
+        {"", "data", CONFIG_TEXT, false, data, HOME_DATA_MAX, 0, 0, "the path of a file or folder"},
+        {"trainer", "command", CONFIG_TEXT_LIST, false, &raw->command, 0, 0, 0, NULL},
+        {"trainer", "files", CONFIG_TEXT_LIST, false, &raw->files, 0, 0, 0, NULL},
+        {"trainer", "stall_seconds", CONFIG_DOUBLE, false, &raw->stall_seconds, 0, 0.01,
+         HOME_SECONDS_MAX, "seconds, up to a year"},
+        {"trainer", "memory_mib", CONFIG_UINT, false, &raw->memory_mib, 0, 0, HOME_MEMORY_MIB_MAX,
+         "a number of MiB, or 0 for no limit"},
+        {"trainer", "grace_seconds", CONFIG_DOUBLE, false, &raw->grace_seconds, 0, 0,
+         HOME_GRACE_SECONDS_MAX, "seconds, up to an hour"},
+    };
+    return config_load(path, keys, sizeof keys / sizeof keys[0], err);
+}
+
+static int take_trainer(const struct raw_policy *raw, struct program_config *out, struct err *err)
+{
+    out->stall_ms = (uint64_t)(raw->stall_seconds * 1000);
+    out->grace_ms = (uint64_t)(raw->grace_seconds * 1000);
+    out->memory_bytes = raw->memory_mib << 20;
+    int rc = pack_words("command", &raw->command, out->command, &out->command_count, err);
+    if (rc == 0 && raw->command.count > 0 && raw->command.items[0][0] == '\0')
+        rc = err_set(err, ERR_USAGE, "[trainer] command: its first word is empty");
+    return rc != 0 ? rc : pack_words("files", &raw->files, out->files, &out->file_count, err);
+}
+
 int home_read_policy(const char *dir, struct home_policy *out, struct err *err)
 {
-    char path[FILES_PATH_MAX], plan[CID_TEXT_MAX] = "";
-    struct home_policy p = {.data = ""};
-    struct config_key keys[] = {
-        {.table = "",
-         .name = "plan",
-         .type = CONFIG_TEXT,
-         .required = true,
-         .target = plan,
-         .size = sizeof plan,
-         .allowed = "the CID of a plan"},
-        {.table = "",
-         .name = "data",
-         .type = CONFIG_TEXT,
-         .target = p.data,
-         .size = sizeof p.data,
-         .allowed = "the path of a file"},
-    };
+    char path[FILES_PATH_MAX];
+    struct home_policy p;
+    struct raw_policy raw = {.stall_seconds = PROGRAM_STALL_MS / 1e3,
+                             .grace_seconds = PROGRAM_GRACE_MS / 1e3};
+    memset(&p, 0, sizeof p); /* to the last byte: it is compared */
     int rc = files_join(path, dir, "config.toml", err);
     if (rc == 0)
-        rc = config_load(path, keys, sizeof keys / sizeof keys[0], err);
-    if (rc != 0)
-        return rc;
-    if (cid_parse(plan, &p.plan, err) != 0)
-        return err_wrap(err, ERR_USAGE, "%s: plan", path);
-    if (p.data[0] != '\0' && p.data[0] != '/')
-        return err_set(err, ERR_USAGE, "%s: data: \"%s\" is not an absolute path", path, p.data);
-    *out = p;
-    return 0;
+        rc = load_policy(path, &raw, p.data, err);
+    if (rc == 0 && cid_parse(raw.plan, &p.plan, err) != 0)
+        rc = err_wrap(err, ERR_USAGE, "%s: plan", path);
+    if (rc == 0 && p.data[0] != '\0' && p.data[0] != '/')
+        rc = err_set(err, ERR_USAGE, "%s: data: \"%s\" is not an absolute path", path, p.data);
+    if (rc == 0 && (rc = take_trainer(&raw, &p.trainer, err)) != 0)
+        err_wrap(err, rc, "%s", path);
+    config_list_fini(&raw.command);
+    config_list_fini(&raw.files);
+    if (rc == 0)
+        memcpy(out, &p, sizeof p);
+    return rc;
 }
 
 /* The site's own record: what it says must be what the keys in the folder are. */

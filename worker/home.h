@@ -2,7 +2,7 @@
 /*
  * home -- a site's folder for one study: making it, opening it, and what its people decide there.
  *
- *     DIR/config.toml    the approved plan and the data file: the two things a person may change
+ *     DIR/config.toml    the approved plan, the data and the trainer: what a person may change
  *     DIR/invitation     the invitation string       DIR/site       the site string
  *     DIR/keys/          site.key, curve.key: 0600   DIR/journal/   the worker's events
  *     DIR/shared/        store: records, models      DIR/updates/ID/ROUND.car   own updates
@@ -15,13 +15,15 @@
 #include "base/files.h"
 #include "study/invitation.h"
 #include "study/site.h"
+#include "worker/program.h"
 
-#define HOME_DATA_MAX 1024 /* bytes of the data file's path, NUL included */
+#define HOME_DATA_MAX 1024 /* bytes of the data's path, NUL included */
 
 /* What config.toml says. */
 struct home_policy {
-    struct cid plan;          /* the one plan that this site has approved */
-    char data[HOME_DATA_MAX]; /* absolute path; "" if the site named none */
+    struct cid plan;               /* the one plan that this site has approved */
+    char data[HOME_DATA_MAX];      /* absolute path; "" if the site named none */
+    struct program_config trainer; /* of the plan's trainer `program` */
 };
 
 struct home {
@@ -34,8 +36,8 @@ struct home {
 
 /* Makes DIR: keys, site record, configuration; giving the invitation approves exactly its plan.
  * `data` NULL: none. Appends the site string. ERR_EXISTS if DIR is a site's folder already,
- * ERR_USAGE for a bad name, invitation or data file; nothing is made then. What an init that was
- * interrupted made is taken up. */
+ * ERR_USAGE for a bad name, invitation, data file or folder; nothing is made then. What an init
+ * that was interrupted made is taken up. */
 int home_init(const char *dir, const char *name, const char *data, const char *invitation,
               struct buf *site_string, struct err *err) MUST_USE;
 

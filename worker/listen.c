@@ -196,12 +196,16 @@ static bool take_done(struct worker *w, const struct msg *m, struct task_event *
     return take_newer(w, &m->head, e);
 }
 
-/* --- answers to the update --- */
+/* --- answers to the update, or to its decline --- */
 
+/* Of a declined task there is no record, and only its refusal has none. */
 static bool is_ours(const struct worker *w, const struct msg *m)
 {
-    return w->task.phase == TASK_SEND && m->round == w->task.order.round &&
-           cid_equal(&m->record, &w->task.record);
+    const struct task *t = &w->task;
+    bool about =
+        t->phase == TASK_DECLINE ? cid_is_none(&m->record) : cid_equal(&m->record, &t->record);
+    return (t->phase == TASK_SEND || t->phase == TASK_DECLINE) && m->round == t->order.round &&
+           about;
 }
 
 static bool take_list_of_missing(struct worker *w, struct msg *m, uint64_t time_ms,
@@ -314,6 +318,7 @@ static bool take_message(struct worker *w, uint64_t time_ms, struct task_event *
         case MSG_WANT:
         case MSG_MISSING:
         case MSG_SUBMIT:
+        case MSG_DECLINE:
         case MSG_HEAD:
             break;
         }

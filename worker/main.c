@@ -9,9 +9,11 @@
 
 #include "base/cert.h"
 #include "base/command.h"
+#include "base/log.h"
 #include "model/gemm.h"
 #include "transport/world_real.h"
 #include "worker/home.h"
+#include "worker/program.h"
 #include "worker/worker.h"
 
 #define STALL_SECONDS   30  /* a transfer that moves nothing for so long is begun again */
@@ -50,7 +52,7 @@ static int print_site(const char *dir, struct buf *string, bool json, struct err
 /* --- init --- */
 
 static const char init_help[] =
-    "usage: colmeia-worker init DIR --name NAME --study INVITATION [--data FILE] [--json]\n"
+    "usage: colmeia-worker init DIR --name NAME --study INVITATION [--data PATH] [--json]\n"
     "\n"
     "Makes this site's folder for one study: its keys, and a configuration that approves exactly\n"
     "the plan which the invitation names. Prints the site's string, by which the coordinator's\n"
@@ -58,8 +60,9 @@ static const char init_help[] =
     "\n"
     "  --name NAME         the site's name in the study: 1 to 64 of a-z 0-9 - _ .\n"
     "  --study INVITATION  what `colmeia-coordinator init` printed\n"
-    "  --data FILE         the table that the trainer reads (CSV); it never leaves this machine.\n"
-    "                      May be left out for the trainers `null` and `constant`\n"
+    "  --data PATH         what the trainer reads: a table (CSV) or images (IDX); for a program\n"
+    "                      of your own any file or folder. It never leaves this machine. May be\n"
+    "                      left out for the trainers `null` and `constant`\n"
     "  --json              print {name, id, study, plan, site}\n";
 
 static int init(int argc, char **argv)
@@ -133,6 +136,75 @@ static int site(int argc, char **argv)
     if (rc == 0)
         rc = print_site(argv[optind], &string, json, &err);
     buf_fini(&string);
+    return rc == 0 ? 0 : command_fail(&table, rc, &err);
+}
+
+/* --- trainer --- */
+
+static const char trainer_help[] =
+    "usage: colmeia-worker trainer DIR [--json]\n"
+    "\n"
+    "Starts the program that [trainer] in DIR/config.toml names, shakes hands with it, and prints\n"
+    "its name, version, capabilities and digest, which a plan may pin. Trains nothing.\n"
+    "\n"
+    "  --json  print {name, version, capabilities, digest}\n";
+
+static void print_trainer(const struct program *p, bool json)
+{
+    char digest[2 * HASH_BYTES + 1];
+    json_t *words = json_array();
+    bytes_format_hex(bytes_of(p->digest, HASH_BYTES), digest);
+    if (p->hello.trains)
+        json_array_append_new(words, json_string("train"));
+    if (p->hello.evaluates)
+        json_array_append_new(words, json_string("evaluate"));
+    json_t *object = json_pack("{s:s,s:s,s:o,s:s}", "name", p->hello.name, "version",
+                               p->hello.version, "capabilities", words, "digest", digest);
+    if (json) {
+        json_dumpf(object, stdout, JSON_COMPACT);
+        putchar('\n');
+    } else {
+        struct buf name = buf_new(8 * CONTRACT_NAME_MAX), version = buf_new(8 * CONTRACT_NAME_MAX);
+        log_escape(&name, bytes_of_text(p->hello.name));
+        log_escape(&version, bytes_of_text(p->hello.version));
+        printf("name          %s\nversion       %s\ncapabilities %s%s\ndigest        %s\n",
+               buf_text(&name), buf_text(&version), p->hello.trains ? " train" : "",
+               p->hello.evaluates ? " evaluate" : "", digest);
+        buf_fini(&name);
+        buf_fini(&version);
+    }
+    json_decref(object);
+}
+
+static int trainer(int argc, char **argv)
+{
+    static const struct option options[] = {
+        {"json", no_argument, NULL, 'j'}, {"help", no_argument, NULL, 'h'}, {NULL, 0, NULL, 0}};
+    enum refusal_code code;
+    bool json = false;
+    struct home home;
+    struct program program;
+    struct err err = {0};
+    for (int o; (o = getopt_long(argc, argv, "h", options, NULL)) != -1;) {
+        if (o == 'j')
+            json = true;
+        else
+            return o == 'h' ? (fputs(trainer_help, stdout), 0)
+                            : command_misused(&table, "trainer", "unknown option");
+    }
+    if (optind + 1 != argc)
+        return command_misused(&table, "trainer", "give one folder");
+    int rc = home_open(argv[optind], &home, &err);
+    if (rc != 0)
+        return command_fail(&table, rc, &err);
+    program_init(&program, home.dir, home.site.name);
+    rc = program_start(&program, &home.policy.trainer, NULL, NULL, &code, &err);
+    if (rc == 0)
+        print_trainer(&program, json);
+    else if (code != REFUSAL_NONE)
+        err_wrap(&err, rc, "%s", refusal_name(code));
+    program_stop(&program);
+    home_close(&home);
     return rc == 0 ? 0 : command_fail(&table, rc, &err);
 }
 
@@ -211,6 +283,7 @@ static const struct command commands[] = {
      "make this site's folder, print its string"},
     {"run", run, "DIR", "take part until the study is finished"},
     {"site", site, "DIR", "print the site's string once more"},
+    {"trainer", trainer, "DIR", "try the site's own trainer out, print its digest"},
 };
 
 static const struct command_table table = {"colmeia-worker", commands,

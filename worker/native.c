@@ -4,8 +4,8 @@
 #include <stdlib.h>
 
 #include "aggregate/moments.h"
-#include "model/csv.h"
-#include "model/logistic.h"
+#include "model/dataset.h"
+#include "model/network.h"
 
 static int load_data(const struct trainer_task *t, struct dataset *out, struct err *err)
 {
@@ -15,14 +15,12 @@ static int load_data(const struct trainer_task *t, struct dataset *out, struct e
                        "it needs this site's data: set data = \"/path/to/table.csv\" in the "
                        "folder's config.toml");
     struct dataset d = {.rows = 0};
-    int rc = csv_load(t->data, p->target, (uint32_t)p->classes, &d, err);
+    int rc = dataset_load(t->data, p->target, (uint32_t)p->classes, &d, err);
     if (rc != 0)
         return rc;
-    if (d.features != p->features || d.rows == 0) {
-        rc = err_set(err, ERR_USAGE,
-                     "%s has %zu rows of %zu features; the plan asks for %llu features beside the "
-                     "target \"%s\"",
-                     t->data, d.rows, d.features, (unsigned long long)p->features, p->target);
+    if (d.features != p->features) {
+        rc = err_set(err, ERR_USAGE, "%s has %zu features; the plan asks for %llu features",
+                     t->data, d.features, (unsigned long long)p->features);
         dataset_fini(&d);
         return rc;
     }
@@ -36,7 +34,7 @@ static int load_base(const struct trainer_task *t, void **out, struct err *err)
     const struct files *f = t->files;
     uint64_t bytes = t->layout->data_bytes;
     int fd;
-    if (bytes > NATIVE_MODEL_BYTES_MAX)
+    if (bytes > NETWORK_BYTES_MAX)
         return err_set(err, ERR_LIMIT, "a model of %llu bytes is too large to train in memory",
                        (unsigned long long)bytes);
     int rc = f->open(f->self, t->base, FILES_READ, &fd, err);
@@ -82,23 +80,31 @@ static int give_moments(const struct dataset *d, struct buf *out, struct err *er
 }
 
 /* Evaluates the base on the data, and trains from it if that is asked. */
-static int run_logistic(const struct trainer_task *t, const struct dataset *d,
-                        struct trainer_result *out, struct err *err)
+static int run_network(const struct trainer_task *t, const struct network *n,
+                       const struct dataset *d, struct trainer_result *out, struct err *err)
 {
     const struct plan *p = t->plan;
-    struct logistic_options options = {
-        .epochs = p->epochs, .batch = p->batch, .learning_rate = p->learning_rate, .l2 = p->l2};
-    struct logistic_metrics metrics;
+    const struct network_options options = {.epochs = p->epochs,
+                                            .steps = p->steps,
+                                            .batch = p->batch,
+                                            .learning_rate = p->learning_rate,
+                                            .momentum = p->momentum,
+                                            .weight_decay = p->weight_decay,
+                                            .proximal = p->proximal,
+                                            .cancel = t->cancel};
+    struct network_metrics metrics;
     void *model = NULL;
     int rc = load_base(t, &model, err);
     if (rc == 0)
-        rc = logistic_evaluate(t->layout, model, d, &metrics, err);
+        rc = network_evaluate(n, t->layout, model, d, &metrics, err);
     if (rc == 0) {
         trainer_add_metric(out, "loss", metrics.loss);
         trainer_add_metric(out, "accuracy", metrics.accuracy);
+        if (t->asks == RULE_METRICS)
+            trainer_add_metric(out, "correct", (double)metrics.correct);
     }
     if (rc == 0 && t->asks == RULE_DELTA) {
-        rc = logistic_train(t->layout, model, d, &options, t->seed, err);
+        rc = network_train(n, t->layout, model, d, &options, t->seed, err);
         if (rc == 0)
             rc = save_model(t, model, err);
     }
@@ -108,16 +114,17 @@ static int run_logistic(const struct trainer_task *t, const struct dataset *d,
 
 int native_run(const struct trainer_task *task, struct trainer_result *out, struct err *err)
 {
-    if (strcmp(task->plan->architecture, "logistic") != 0)
+    struct network network = {.features = 0};
+    struct dataset d;
+    if (task->asks != RULE_VALUES && !plan_network(task->plan, &network))
         return err_set(err, ERR_UNSUPPORTED, "it cannot train the architecture \"%s\"",
                        task->plan->architecture);
-    struct dataset d;
     int rc = load_data(task, &d, err);
     if (rc != 0)
         return rc;
     out->examples = d.rows;
     rc = task->asks == RULE_VALUES ? give_moments(&d, &out->values, err)
-                                   : run_logistic(task, &d, out, err);
+                                   : run_network(task, &network, &d, out, err);
     dataset_fini(&d);
     return rc;
 }

@@ -61,11 +61,24 @@ static void send_about_update(struct worker *w, enum msg_type type)
     send_message(w, &m);
 }
 
+/* Nothing but the code leaves the site. */
+static void send_decline(struct worker *w)
+{
+    struct msg m;
+    msg_init(&m, MSG_DECLINE);
+    m.round = w->task.order.round;
+    snprintf(m.code, sizeof m.code, "%s", refusal_name(w->task.code));
+    send_message(w, &m);
+}
+
 /* --- words --- */
 
-void perform_say(const struct worker *w, const struct task_order *o, const char *format, ...)
+void perform_say(struct worker *w, const struct task_order *o, const char *format, ...)
 {
     va_list arguments;
+    if (w->quiet)
+        return;
+    progress_line_clear(&w->line);
     if (o != NULL && w->rounds > 0)
         printf("round %llu of %llu (%s): ", (unsigned long long)o->round,
                (unsigned long long)w->rounds, o->rule);
@@ -159,12 +172,44 @@ static void say_sealed(struct worker *w, const struct task_effect *x)
                   (double)k->seal_ms / 1000);
 }
 
+/* Why, in the words of the failure, if the job that failed is still at hand: after a start the code
+ * is all that is known. */
+static void say_declined(struct worker *w, const struct task_effect *x)
+{
+    const struct errand *k = &w->errand;
+    bool known = k->kind == ERRAND_TRAIN && k->order.round == x->round && k->rc != 0;
+    const char *why = known ? k->err.text : refusal_sentence(x->code);
+    FAULT_POINT("worker-declined");
+    log_error("declined", "round=%llu code=%s why=\"%s\"", (unsigned long long)x->round,
+              refusal_name(x->code), why);
+    perform_say(w, &w->task.order, "declined: %s: %s", refusal_name(x->code), why);
+    event_log_put(&w->log, "declined", "{s:I,s:s,s:s}", "round", (json_int_t)x->round, "code",
+                  refusal_name(x->code), "sentence", why);
+    snprintf(w->trouble, sizeof w->trouble, "the task of round %llu is declined: %s: %.900s",
+             (unsigned long long)x->round, refusal_name(x->code), why);
+    w->advice[0] = '\0';
+}
+
+/* The coordinator knows that the task was declined. The trouble stays told till the next task. */
+static void say_noted(struct worker *w, const struct task_effect *x)
+{
+    const struct answer *a = &w->answer;
+    perform_say(w, &a->order, "the coordinator goes on without this site (%s)",
+                refusal_name(a->code));
+    event_log_put(&w->log, "decline-answered", "{s:I,s:s}", "round", (json_int_t)x->round, "code",
+                  refusal_name(a->code));
+}
+
 /* The state has moved on already: what was answered is in the effect and in `answer`. */
 static void say_answered(struct worker *w, const struct task_effect *x)
 {
     const struct answer *a = &w->answer;
     char record[CID_TEXT_MAX];
     cid_format(&x->record, record);
+    if (cid_is_none(&x->record)) {
+        say_noted(w, x);
+        return;
+    }
     w->trouble[0] = w->advice[0] = '\0';
     if (x->accepted) {
         FAULT_POINT("worker-accepted");
@@ -220,6 +265,10 @@ static void perform(struct worker *w, const struct task_effect *x)
         if (welcomed && w->task.phase == TASK_SEND)
             send_about_update(w, MSG_SUBMIT);
         return;
+    case TASK_SEND_DECLINE:
+        if (welcomed && w->task.phase == TASK_DECLINE)
+            send_decline(w);
+        return;
     case TASK_FETCH_JOB:
         errand_start(w, ERRAND_FETCH);
         return;
@@ -243,6 +292,9 @@ static void perform(struct worker *w, const struct task_effect *x)
         return;
     case TASK_SAY_SEALED:
         say_sealed(w, x);
+        return;
+    case TASK_SAY_DECLINED:
+        say_declined(w, x);
         return;
     case TASK_SAY_ANSWERED:
         say_answered(w, x);

@@ -26,16 +26,18 @@ static void set_phase(struct task *t, enum task_phase to)
         [TASK_NEW] = 1 << TASK_IDLE,
         [TASK_IDLE] = 1 << TASK_FETCH,
         [TASK_FETCH] = 1 << TASK_FETCH | 1 << TASK_TRAIN | 1 << TASK_IDLE,
-        [TASK_TRAIN] = 1 << TASK_FETCH | 1 << TASK_SEND | 1 << TASK_IDLE,
+        [TASK_TRAIN] = 1 << TASK_FETCH | 1 << TASK_SEND | 1 << TASK_IDLE | 1 << TASK_DECLINE,
         [TASK_SEND] = 0, /* left by `ended` alone, which begins anew */
+        [TASK_DECLINE] = 1 << TASK_FETCH | 1 << TASK_IDLE,
     };
     assert((edges[t->phase] >> to & 1) != 0);
     t->phase = to;
 }
 
-static bool is_working(const struct task *t)
+/* Has it a task of which nothing is sealed? The end of its round ends that, too. */
+static bool has_task(const struct task *t)
 {
-    return t->phase == TASK_FETCH || t->phase == TASK_TRAIN;
+    return t->phase == TASK_FETCH || t->phase == TASK_TRAIN || t->phase == TASK_DECLINE;
 }
 
 /* Leaves a task whose round is over before anything of it was sealed. */
@@ -44,6 +46,7 @@ static void drop(struct task *t, struct task_effects *out)
     wish(out, TASK_CANCEL_JOB, t->order.round);
     wish(out, TASK_SAY_DROPPED, t->order.round);
     memset(&t->order, 0, sizeof t->order);
+    t->code = REFUSAL_NONE;
 }
 
 static void see(struct task *t, uint64_t round, const struct cid *record,
@@ -66,7 +69,7 @@ static bool ordered(struct task *t, const struct task_event *e, struct task_effe
     }
     if (memcmp(o, &t->order, sizeof *o) == 0 || o->round - 1 < t->seen.round)
         return false; /* an echo, or old */
-    if (is_working(t) && o->round == t->order.round) {
+    if (has_task(t) && o->round == t->order.round) {
         refuse(out, o->round, VERDICT_CONFLICT);
         return false;
     }
@@ -74,7 +77,7 @@ static bool ordered(struct task *t, const struct task_event *e, struct task_effe
         refuse(out, o->round, VERDICT_NOT_DESCENDING);
         return false;
     }
-    if (is_working(t))
+    if (has_task(t))
         drop(t, out);
     see(t, o->round - 1, &o->prev, &e->statement);
     memcpy(&t->order, o, sizeof t->order);
@@ -98,7 +101,7 @@ static bool head(struct task *t, const struct task_event *e, struct task_effects
         wish(out, TASK_SEND_MISSING, t->order.round);
         return true;
     }
-    if (is_working(t)) { /* `seen` was the head below the task, so a newer one closes its round */
+    if (has_task(t)) { /* `seen` was the head below the task, so a newer one closes its round */
         drop(t, out);
         set_phase(t, TASK_IDLE);
     }
@@ -129,6 +132,17 @@ static bool sealed(struct task *t, const struct task_event *e, struct task_effec
     return true;
 }
 
+static bool failed(struct task *t, const struct task_event *e, struct task_effects *out)
+{
+    if (t->phase != TASK_TRAIN || e->round != t->order.round)
+        return false;
+    t->code = e->code;
+    set_phase(t, TASK_DECLINE);
+    wish(out, TASK_SAY_DECLINED, e->round)->code = e->code;
+    wish(out, TASK_SEND_DECLINE, e->round);
+    return true;
+}
+
 /* The order stays, so that the same task is an echo from now on. */
 static bool unfit(struct task *t, const struct task_event *e, struct task_effects *out)
 {
@@ -148,10 +162,22 @@ static bool base_lost(struct task *t, const struct task_event *e, struct task_ef
     return true;
 }
 
+/* What an answer to the task in hand is about: the sealed update, or nothing if it is declined. */
+static struct cid answered_record(const struct task *t)
+{
+    return t->phase == TASK_DECLINE ? (struct cid){.size = 0} : t->record;
+}
+
+static bool is_answer(const struct task *t, const struct task_event *e)
+{
+    struct cid record = answered_record(t);
+    return (t->phase == TASK_SEND || (t->phase == TASK_DECLINE && !e->accepted)) &&
+           e->round == t->order.round && cid_equal(&e->record, &record);
+}
+
 static bool ended(struct task *t, const struct task_event *e, struct task_effects *out)
 {
-    bool ours =
-        t->phase == TASK_SEND && e->round == t->order.round && cid_equal(&e->record, &t->record);
+    bool ours = is_answer(t, e);
     if (t->phase != TASK_NEW && !ours)
         return false;
     memset(t, 0, sizeof *t);
@@ -195,7 +221,7 @@ static void hint(const struct task *t, const struct task_event *e, struct task_e
 {
     if (t->phase == TASK_IDLE)
         wish(out, TASK_SEND_WANT, t->done);
-    else if (is_working(t) && e->round >= t->order.round)
+    else if (has_task(t) && e->round >= t->order.round)
         wish(out, TASK_SEND_HELLO, e->round); /* Welcome brings the signed head */
     else if (t->phase == TASK_SEND && e->round >= t->order.round)
         wish(out, TASK_SEND_MISSING, t->order.round);
@@ -210,6 +236,8 @@ static void retry(const struct task *t, struct task_effects *out)
         wish(out, TASK_TRAIN_JOB, t->order.round);
     if (t->phase == TASK_SEND)
         wish(out, TASK_SEND_MISSING, t->order.round);
+    else if (t->phase == TASK_DECLINE)
+        wish(out, TASK_SEND_DECLINE, t->order.round);
     else if (t->phase != TASK_NEW)
         wish(out, TASK_SEND_WANT, t->done);
 }
@@ -227,6 +255,8 @@ bool task_step(struct task *t, const struct task_event *e, struct task_effects *
         return fetched(t, e, out);
     case TASK_SEALED:
         return sealed(t, e, out);
+    case TASK_FAILED:
+        return failed(t, e, out);
     case TASK_UNFIT:
         return unfit(t, e, out);
     case TASK_BASE_LOST:
@@ -261,7 +291,7 @@ void task_end(const struct task *t, bool accepted, struct task_event *out)
     memset(out, 0, sizeof *out);
     out->type = TASK_ENDED;
     out->round = t->order.round;
-    out->record = t->record;
+    out->record = answered_record(t);
     out->accepted = accepted;
     out->proven = t->proven;
     out->seen = t->seen;
@@ -284,7 +314,7 @@ bool task_evidence_set(struct task_evidence *e, struct bytes from)
 
 const char *task_phase_name(enum task_phase p)
 {
-    static const char *const names[] = {"new", "idle", "fetch", "train", "send"};
+    static const char *const names[] = {"new", "idle", "fetch", "train", "send", "decline"};
     return names[p];
 }
 
@@ -315,9 +345,9 @@ static void put_order(struct buf *out, const struct task_order *o)
 
 void task_event_encode(const struct task_event *e, struct buf *out)
 {
-    static const uint8_t items[TASK_RETRY + 1] = {
-        [TASK_ENDED] = 11, [TASK_ORDERED] = 10, [TASK_HEAD] = 4,     [TASK_FETCHED] = 2,
-        [TASK_SEALED] = 3, [TASK_UNFIT] = 3,    [TASK_BASE_LOST] = 2};
+    static const uint8_t items[TASK_FAILED + 1] = {
+        [TASK_ENDED] = 11, [TASK_ORDERED] = 10, [TASK_HEAD] = 4,      [TASK_FETCHED] = 2,
+        [TASK_SEALED] = 3, [TASK_UNFIT] = 3,    [TASK_BASE_LOST] = 2, [TASK_FAILED] = 3};
     if (items[e->type] == 0)
         return; /* the others never change the state */
     cbor_put_array(out, items[e->type]);
@@ -332,6 +362,8 @@ void task_event_encode(const struct task_event *e, struct buf *out)
         cbor_put_link_or_null(out, &e->record);
     if (e->type == TASK_UNFIT)
         cbor_put_uint(out, e->verdict);
+    if (e->type == TASK_FAILED)
+        cbor_put_text(out, refusal_name(e->code));
     if (e->type == TASK_ENDED) {
         cbor_put_bool(out, e->accepted);
         put_head(out, &e->proven);
@@ -378,11 +410,21 @@ static void take_ended(struct cbor *r, struct task_event *out)
     take_evidence(r, &out->receipt);
 }
 
+static void take_failed(struct cbor *r, struct task_event *out)
+{
+    char code[MSG_CODE_MAX];
+    out->round = cbor_take_uint(r, UINT64_MAX - 1);
+    cbor_take_string(r, code, sizeof code);
+    out->code = r->failed ? REFUSAL_NONE : refusal_parse(code);
+    if (!refusal_is_decline(out->code))
+        cbor_fail(r, "not a code by which a task is declined");
+}
+
 int task_event_decode(struct cbor *r, struct task_event *out, struct err *err)
 {
     memset(out, 0, sizeof *out);
     uint64_t items = cbor_take_array(r, 11);
-    uint64_t type = cbor_take_uint(r, TASK_RETRY);
+    uint64_t type = cbor_take_uint(r, TASK_FAILED);
     out->type = (enum task_event_type)type;
     if (type == TASK_ENDED && items == 11) {
         if (cbor_take_uint(r, UINT32_MAX) != TASK_VERSION && !r->failed)
@@ -405,6 +447,8 @@ int task_event_decode(struct cbor *r, struct task_event *out, struct err *err)
     } else if (type == TASK_UNFIT && items == 3) {
         out->round = cbor_take_uint(r, UINT64_MAX - 1);
         out->verdict = (enum verdict)cbor_take_uint(r, VERDICT_COUNT - 1);
+    } else if (type == TASK_FAILED && items == 3) {
+        take_failed(r, out);
     } else {
         cbor_fail(r, "not an event of this program");
     }

@@ -22,15 +22,16 @@
 #include "transport/msg.h"
 #include "worker/verdict.h"
 
-#define TASK_VERSION     1    /* of the step; a journal of another one is refused */
+#define TASK_VERSION     2    /* of the step; a journal of another one is refused */
 #define TASK_EFFECTS_MAX 1024 /* of one turn of the loop: at most four an event */
 
 enum task_phase {
-    TASK_NEW,   /* zeroed: waits for its first `ended` */
-    TASK_IDLE,  /* asks for work */
-    TASK_FETCH, /* records and base model on their way */
-    TASK_TRAIN, /* and sealing: nothing has left the site */
-    TASK_SEND   /* sealed: the same bytes until they are answered */
+    TASK_NEW,    /* zeroed: waits for its first `ended` */
+    TASK_IDLE,   /* asks for work */
+    TASK_FETCH,  /* records and base model on their way */
+    TASK_TRAIN,  /* and sealing: nothing has left the site */
+    TASK_SEND,   /* sealed: the same bytes until they are answered */
+    TASK_DECLINE /* the trainer failed: told until the coordinator has written it down */
 };
 
 /* What a Task message asks for. No padding: compared with memcmp. */
@@ -60,8 +61,9 @@ struct task {
     struct task_head seen;
     struct task_evidence statement; /* of `seen` */
     struct task_evidence receipt;   /* newest */
-    struct task_order order;        /* fetch, train, send; idle: none, or one found unfit */
+    struct task_order order;        /* the one in hand; idle: none, or one found unfit */
     struct cid record;              /* send: the sealed update; idle: the one answered last */
+    enum refusal_code code;         /* decline: how the trainer failed */
 };
 
 enum task_event_type {
@@ -74,22 +76,23 @@ enum task_event_type {
     TASK_BASE_LOST, /* journalled: sealing found the base damaged */
     TASK_LISTED,    /* the coordinator misses `count` of the update's blocks */
     TASK_UPLOADED,
-    TASK_HINT, /* somebody says that `round` is closed */
-    TASK_RETRY /* the timer; connected again; just started */
+    TASK_HINT,  /* somebody says that `round` is closed */
+    TASK_RETRY, /* the timer; connected again; just started */
+    TASK_FAILED /* journalled: the trainer failed for good by `code`; the task is declined */
 };
 
 struct task_event {
     enum task_event_type type;
-    uint64_t round;       /* all but ordered and retry; ended: 0 at the very beginning */
-    struct cid record;    /* sealed, listed, uploaded, ended: the update; head: the round record */
-    bool accepted;        /* ended */
-    bool more;            /* uploaded: the list may have been cut short */
-    uint64_t count;       /* listed */
-    enum verdict verdict; /* unfit */
-    struct task_order order;        /* ordered */
-    struct task_head proven, seen;  /* ended */
-    struct task_evidence statement; /* ordered, head, ended */
-    struct task_evidence receipt;   /* ended */
+    uint64_t round;          /* all but ordered and retry; ended: 0 at the very beginning */
+    struct cid record;       /* of a head: the round's; else the update; ended: none if declined */
+    bool accepted;           /* ended */
+    bool more;               /* uploaded: the list may have been cut short */
+    uint64_t count;          /* listed */
+    enum verdict verdict;    /* unfit */
+    enum refusal_code code;  /* failed */
+    struct task_order order; /* ordered */
+    struct task_head proven, seen;           /* ended */
+    struct task_evidence statement, receipt; /* ended; ordered and head have no receipt */
 };
 
 enum task_effect_type {
@@ -97,6 +100,7 @@ enum task_effect_type {
     TASK_SEND_WANT,
     TASK_SEND_MISSING,
     TASK_SEND_SUBMIT,
+    TASK_SEND_DECLINE,
     TASK_FETCH_JOB,
     TASK_TRAIN_JOB,
     TASK_UPLOAD_JOB,
@@ -105,9 +109,10 @@ enum task_effect_type {
     TASK_SAY_TAKEN,  /* these are for the log and the person */
     TASK_SAY_FETCHED,
     TASK_SAY_SEALED,
-    TASK_SAY_ANSWERED,
-    TASK_SAY_DROPPED, /* `round` */
-    TASK_SAY_REFUSED  /* `round`, `verdict` */
+    TASK_SAY_DECLINED, /* `round`, `code` */
+    TASK_SAY_ANSWERED, /* `round`, `accepted`, `record` (none: declined) */
+    TASK_SAY_DROPPED,  /* `round` */
+    TASK_SAY_REFUSED   /* `round`, `verdict` */
 };
 
 struct task_effect {
@@ -116,6 +121,7 @@ struct task_effect {
     struct cid record;
     bool accepted;
     enum verdict verdict;
+    enum refusal_code code;
 };
 
 struct task_effects {
@@ -128,12 +134,12 @@ bool task_step(struct task *t, const struct task_event *e, struct task_effects *
 
 /* The very first event of a study, on a zeroed struct. */
 void task_begin(const struct cid *study, struct task_event *out);
-/* Fills an `ended` event for the update being sent from the present state; the caller sets
- * `receipt` if it was accepted. */
+/* Fills an `ended` event for what is being sent or declined; `receipt` of an accepted one is the
+ * caller's to set. */
 void task_end(const struct task *t, bool accepted, struct task_event *out);
 
-/* The journal's form of an event: a dag-cbor array [type, fields...]. Only events that can change
- * the state have one; none is appended for the others. */
+/* The journal's form: a dag-cbor array [type, fields...]; nothing for events that change nothing.
+ */
 void task_event_encode(const struct task_event *e, struct buf *out);
 int task_event_decode(struct cbor *r, struct task_event *out, struct err *err) MUST_USE;
 

@@ -7,12 +7,14 @@
 #include "base/hash.h"
 #include "model/safetensors.h"
 #include "worker/native.h"
+#include "worker/program.h"
 #include "worker/synthetic.h"
 
 #define VALUES_BYTES_MAX (1u << 20)
 
 static const struct trainer table[] = {
     {"native", native_run},
+    {"program", program_run},
     {"null", synthetic_run_null},
     {"constant", synthetic_run_constant},
 };
@@ -42,6 +44,7 @@ int trainer_run(const struct trainer_task *task, struct trainer_result *out, str
     if (rc != 0)
         return rc;
     *out = (struct trainer_result){.values = buf_new(VALUES_BYTES_MAX)};
+    trainer_digest(t->name, out->digest);
     rc = t->run(task, out, err);
     if (rc == 0)
         rc = buf_check(&out->values, err);

@@ -8,12 +8,12 @@
  * never touches the network. The plan names it:
  *
  *     native     trains the plan's architecture on the site's table of numbers
+ *     program    any program of the site's own, behind the contract of docs/trainer.md
  *     null       a test trainer, needs no data: adds (site + 1) * round / 1000 to every element
  *     constant   a test trainer, needs no data: adds (site + 1) / 1000 to every element
  *
- * Each sum is rounded as its element demands. Both test trainers work for any layout whose averaged
- * tensors are F32 or F64 (other tensors are copied), stream in pieces of 1 MiB, and weigh every
- * site 1.
+ * Each sum is rounded as its element demands. Both test trainers work for any layout (tensors that
+ * are not averaged are copied), stream in pieces of 1 MiB, and weigh every site 1.
  */
 #ifndef COLMEIA_WORKER_TRAINER_H
 #define COLMEIA_WORKER_TRAINER_H
@@ -22,24 +22,34 @@
 
 #include "base/files.h"
 #include "study/plan.h"
+#include "study/refusal.h"
 #include "study/update.h"
+
+struct program;
+struct program_config;
 
 struct trainer_task {
     const struct files *files;
+    const struct cid *study;
     const struct plan *plan;
     const struct layout *layout;
     enum rule_answer asks;
     uint64_t round;
     uint32_t site;       /* roster index */
-    const char *data;    /* the site's data file; "" if it named none */
+    const char *data;    /* the site's data, a file or a folder; "" if it named none */
     const char *base;    /* path of the base model's file: read only */
     uint64_t data_start; /* where its data section begins; what is before it is copied */
     const char *output;  /* RULE_DELTA: where the new model is written; made anew */
     uint8_t seed[HASH_BYTES];
-    const atomic_bool *cancel; /* set: the result is of no use any more */
+    const atomic_bool *cancel;      /* set: the result is of no use any more */
+    _Atomic uint64_t *done, *total; /* how far it is, for people; may be NULL */
+    struct program *program;        /* for `program`: the site's own, and how it is configured */
+    const struct program_config *config;
 };
 
 struct trainer_result {
+    enum refusal_code code;     /* of a failure that is the trainer's own; else REFUSAL_NONE */
+    uint8_t digest[HASH_BYTES]; /* of what ran */
     uint64_t examples;
     size_t metric_count; /* an evaluation of the base on the site's data */
     struct update_metric metrics[UPDATE_METRICS_MAX];
@@ -48,8 +58,8 @@ struct trainer_result {
 
 struct trainer {
     const char *name;
-    /* ERR_USAGE: a person at the site must do something about it (data file, plan). ERR_TIMEOUT:
-     * cancelled. */
+    /* ERR_USAGE: a person at the site must do something about it (data, configuration, plan).
+     * ERR_TIMEOUT: cancelled. With `code` set: the trainer failed, and may be tried again. */
     int (*run)(const struct trainer_task *task, struct trainer_result *out, struct err *err);
 };
 
@@ -58,12 +68,13 @@ int trainer_find(const char *name, const struct trainer **out, struct err *err) 
 /* The i-th of the table, NULL past the end; for help texts. */
 const struct trainer *trainer_at(size_t i);
 
-/* Runs the trainer that the plan names; the output file is removed if it fails. */
+/* Runs the trainer that the plan names; if it fails, the output file is removed and of `out` only
+ * `code` means something. */
 int trainer_run(const struct trainer_task *task, struct trainer_result *out,
                 struct err *err) MUST_USE;
 void trainer_result_fini(struct trainer_result *r);
 
-/* What an update says of the trainer: SHA-256 of "colmeia-native-1 NAME". */
+/* What an update says of a trainer that is built in: SHA-256 of "colmeia-native-1 NAME". */
 void trainer_digest(const char *name, uint8_t out[HASH_BYTES]);
 
 /* For trainers. Adds a metric; NAN is allowed. */

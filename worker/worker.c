@@ -4,6 +4,7 @@
 #include <stdlib.h>
 
 #include "base/log.h"
+#include "worker/work_folder.h"
 
 /* --- what the loop is made of --- */
 
@@ -69,18 +70,6 @@ void worker_trouble(struct worker *w, const char *event, const char *sentence, c
 
 /* --- opening --- */
 
-/* Whatever a trainer left was of a task that is begun again, or sealed. */
-static int remove_left_over(void *arg, const char *name, struct err *err)
-{
-    const struct worker *w = arg;
-    const struct files *f = w->world->files;
-    char folder[FILES_PATH_MAX], path[FILES_PATH_MAX];
-    int rc = files_join(folder, w->home->dir, "work", err);
-    if (rc == 0)
-        rc = files_join(path, folder, name, err);
-    return rc != 0 ? rc : f->unlink(f->self, path, err);
-}
-
 static int make_folders(struct worker *w, struct err *err)
 {
     static const char *const names[] = {"work", "updates"};
@@ -92,9 +81,8 @@ static int make_folders(struct worker *w, struct err *err)
         if (rc == 0)
             rc = files_make_dirs(f, path, err);
     }
-    if (rc == 0)
-        rc = files_join(path, w->home->dir, "work", err);
-    return rc != 0 ? rc : f->list(f->self, path, remove_left_over, w, err);
+    /* Whatever a trainer left was of a task that is begun again, or sealed. */
+    return rc != 0 ? rc : work_folder_clear(f, w->home->dir, err);
 }
 
 static int open_store(struct worker *w, struct err *err)
@@ -158,7 +146,9 @@ int worker_open(struct worker *w, struct home *home, const struct world *world, 
     w->world = world;
     w->out = buf_new(MSG_BYTES_MAX);
     w->message.body = buf_new(MSG_BYTES_MAX);
+    progress_line_init(&w->line, stderr);
     w->backoff_ms = WORKER_RETRY_MS;
+    program_init(&w->program, home->dir, home->site.name);
     int rc = open_store(w, err);
     if (rc == 0) {
         load_rounds(w);
@@ -197,6 +187,7 @@ static void end_job(struct worker *w)
 void worker_close(struct worker *w)
 {
     end_job(w);
+    program_stop(&w->program);
     loop_close(&w->loop);
     event_log_close(&w->log);
     lineage_fini(&w->lineage);
@@ -229,27 +220,12 @@ static void tick(struct worker *w, uint64_t time_ms)
     report_write(w, true);
 }
 
-static int turn(struct worker *w, struct err *err)
-{
-    uint64_t now = loop_time_ms(&w->loop);
-    uint64_t until = w->retry_ms < w->tick_ms ? w->retry_ms : w->tick_ms;
-    uint64_t timeout = w->nudged || until <= now ? 0 : until - now;
-    int rc = loop_turn(&w->loop, timeout, err);
-    if (rc == 0)
-        tick(w, loop_time_ms(&w->loop));
-    return rc;
-}
-
-/* Shows the coordinator that this site holds the end, and lets the message go. */
+/* Shows the coordinator that this site holds the end; turns go on until the message is answered. */
 static void say_farewell(struct worker *w)
 {
-    uint64_t until = loop_time_ms(&w->loop) + WORKER_FAREWELL_MS;
+    w->farewell_ms = loop_time_ms(&w->loop) + WORKER_FAREWELL_MS;
     w->session.welcomed = false;
     perform_hello(w);
-    while (!w->session.welcomed && w->session.connected && !w->stop &&
-           loop_time_ms(&w->loop) < until)
-        if (loop_turn(&w->loop, WORKER_FAREWELL_MS, NULL) != 0)
-            return;
 }
 
 static void tell_end(struct worker *w)
@@ -266,19 +242,53 @@ static void tell_end(struct worker *w)
                   (json_int_t)w->final.round);
 }
 
-int worker_run(struct worker *w, struct err *err)
+/* Study time at which something is due that no message announces. */
+static uint64_t next_due_ms(const struct worker *w)
 {
-    int rc = 0;
-    while (rc == 0 && !w->stop && !w->finished)
-        rc = turn(w, err);
-    if (rc == 0 && w->finished) {
+    uint64_t due_ms = w->retry_ms < w->tick_ms ? w->retry_ms : w->tick_ms;
+    if (w->farewell_ms != 0 && w->farewell_ms < due_ms)
+        due_ms = w->farewell_ms;
+    return w->nudged ? 0 : due_ms;
+}
+
+static bool has_more(const struct worker *w, uint64_t now_ms)
+{
+    if (w->stop || !w->finished)
+        return !w->stop;
+    return !w->session.welcomed && w->session.connected && now_ms < w->farewell_ms;
+}
+
+int worker_turn(struct worker *w, bool *more, struct err *err)
+{
+    uint64_t now_ms = loop_time_ms(&w->loop), due_ms = next_due_ms(w);
+    int rc = loop_turn(&w->loop, due_ms > now_ms ? due_ms - now_ms : 0, err);
+    if (rc != 0)
+        return rc;
+    now_ms = loop_time_ms(&w->loop);
+    tick(w, now_ms);
+    if (w->finished && w->farewell_ms == 0) {
         tell_end(w);
         say_farewell(w);
-    } else {
-        event_log_put(&w->log, "stopped", "{}");
     }
-    if (rc != 0)
-        snprintf(w->trouble, sizeof w->trouble, "%s", err->text);
+    *more = has_more(w, now_ms);
+    return 0;
+}
+
+void worker_end(struct worker *w, const struct err *why)
+{
+    if (!w->finished)
+        event_log_put(&w->log, "stopped", "{}");
+    if (why != NULL)
+        snprintf(w->trouble, sizeof w->trouble, "%s", why->text);
     report_write(w, false);
+}
+
+int worker_run(struct worker *w, struct err *err)
+{
+    bool more = true;
+    int rc = 0;
+    while (rc == 0 && more)
+        rc = worker_turn(w, &more, err);
+    worker_end(w, rc != 0 ? err : NULL);
     return rc;
 }

@@ -18,7 +18,7 @@ static void test_a_mean_is_weighted_and_added_to_the_base(void **state)
     struct shard s = shard_of(USE_MEAN, DTYPE_F32, 2);
     fedavg_add(&s, acc, a, 3);
     fedavg_add(&s, acc, b, 1);
-    assert_true(fedavg_finish(&s, base, acc, 4, next));
+    assert_true(fedavg_finish(&s, base, acc, 4, NULL, next));
     assert_true(next[0] == 11.75f && next[1] == 18.625f);
 }
 
@@ -29,7 +29,7 @@ static void test_f64_tensors_have_f64_deltas_and_half_floats_f32_ones(void **sta
     double wide_next[1], acc[1] = {0};
     struct shard s = shard_of(USE_MEAN, DTYPE_F64, 1);
     fedavg_add(&s, acc, wide, 7);
-    assert_true(fedavg_finish(&s, wide_base, acc, 7, wide_next));
+    assert_true(fedavg_finish(&s, wide_base, acc, 7, NULL, wide_next));
     assert_true(wide_next[0] == 1 + 0x1p-50);
 
     static const struct {
@@ -42,7 +42,7 @@ static void test_f64_tensors_have_f64_deltas_and_half_floats_f32_ones(void **sta
         acc[0] = 0;
         s = shard_of(USE_MEAN, halves[i].dtype, 1);
         fedavg_add(&s, acc, &two, 5);
-        assert_true(fedavg_finish(&s, &halves[i].one, acc, 5, &next));
+        assert_true(fedavg_finish(&s, &halves[i].one, acc, 5, NULL, &next));
         assert_int_equal(next, halves[i].three);
     }
 }
@@ -83,7 +83,7 @@ static void test_the_largest_integer_wins_in_every_type(void **state)
                 from_hex(cases[i].ascending[a > b ? a : b], expected, size);
                 fedavg_add(&s, acc, first, 1); /* weights do not matter */
                 fedavg_add(&s, acc, second, 1000);
-                assert_true(fedavg_finish(&s, first, acc, 1001, next));
+                assert_true(fedavg_finish(&s, first, acc, 1001, NULL, next));
                 assert_memory_equal(next, expected, size);
                 assert_memory_equal(next + size, expected, size);
             }
@@ -98,7 +98,7 @@ static void test_one_site_alone_keeps_its_smallest_integers(void **state)
     double acc[1] = {0};
     struct shard s = shard_of(USE_LARGEST, DTYPE_I32, 1);
     fedavg_add(&s, acc, value, 1);
-    assert_true(fedavg_finish(&s, base, acc, 1, next));
+    assert_true(fedavg_finish(&s, base, acc, 1, NULL, next));
     assert_int_equal(next[0], INT32_MIN);
 }
 
@@ -123,11 +123,36 @@ static void test_a_run_of_a_shard_gives_the_bits_of_the_whole(void **state)
     fedavg_add(&s, acc, delta, 536870909);
     fedavg_add(&head, acc_parts, delta, 536870909);
     fedavg_add(&tail, acc_parts + CUT, delta + CUT, 536870909);
-    assert_true(fedavg_finish(&s, base, acc, 1234567890, whole));
-    assert_true(fedavg_finish(&head, base, acc_parts, 1234567890, parts));
-    assert_true(fedavg_finish(&tail, base + CUT, acc_parts + CUT, 1234567890, parts + CUT));
+    assert_true(fedavg_finish(&s, base, acc, 1234567890, NULL, whole));
+    assert_true(fedavg_finish(&head, base, acc_parts, 1234567890, NULL, parts));
+    assert_true(fedavg_finish(&tail, base + CUT, acc_parts + CUT, 1234567890, NULL, parts + CUT));
     assert_memory_equal(whole, parts, sizeof whole);
     free(bytes);
+}
+
+static void test_an_optimiser_steps_for_means_and_not_for_largest_values(void **state)
+{
+    (void)state;
+    const struct optimiser_setting momentum = {OPTIMISER_FEDAVGM, 0.5, 0.5, 0, 0};
+    const struct optimiser_step step = optimiser_step(&momentum, 1);
+    const float delta[2] = {4, -8}, base[2] = {1, 1};
+    float next[2], m[2] = {2, 4};
+    double acc[2] = {0};
+    struct rule_state server = {.step = &step, .m = m};
+    struct shard s = shard_of(USE_MEAN, DTYPE_F32, 2);
+    fedavg_add(&s, acc, delta, 3);
+    assert_true(fedavg_finish(&s, base, acc, 3, &server, next));
+    assert_true(m[0] == 5 && m[1] == -6);
+    assert_true(next[0] == 3.5f && next[1] == -2);
+
+    const uint8_t values[4] = {7, 0, 0, 0}, none[4] = {0};
+    uint8_t largest[4];
+    acc[0] = 0;
+    s = shard_of(USE_LARGEST, DTYPE_I32, 1);
+    fedavg_add(&s, acc, values, 3);
+    assert_true(fedavg_finish(&s, none, acc, 3, &server, largest));
+    assert_memory_equal(largest, values, sizeof values);
+    assert_true(m[0] == 5);
 }
 
 int main(void)
@@ -138,6 +163,7 @@ int main(void)
         cmocka_unit_test(test_the_largest_integer_wins_in_every_type),
         cmocka_unit_test(test_one_site_alone_keeps_its_smallest_integers),
         cmocka_unit_test(test_a_run_of_a_shard_gives_the_bits_of_the_whole),
+        cmocka_unit_test(test_an_optimiser_steps_for_means_and_not_for_largest_values),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

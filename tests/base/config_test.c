@@ -10,6 +10,7 @@ static struct {
     double fraction, real;
     bool on;
     struct config_list sites;
+    struct config_uint_list widths;
 } got;
 
 static const struct config_key keys[] = {
@@ -24,6 +25,7 @@ static const struct config_key keys[] = {
      "a number from 0.25 to 1"},
     {"round.selection", "real", CONFIG_DOUBLE, false, &got.real, 0, 0, 0, NULL},
     {"round.selection", "sites", CONFIG_TEXT_LIST, false, &got.sites, 0, 0, 0, NULL},
+    {"net", "widths", CONFIG_UINT_LIST, false, &got.widths, 0, 1, 512, "numbers from 1 to 512"},
 };
 #define KEY_COUNT (sizeof keys / sizeof keys[0])
 
@@ -60,7 +62,9 @@ static void test_every_kind_of_value_reaches_its_target(void **state)
                "sites = [ \"a\", # the first\n"
                "  \"b\",\n"
                "\n"
-               "]");
+               "]\n"
+               "[net]\n"
+               "widths = [1, 5_12, # two\n  +7,]\n");
     assert_string_equal(got.name, "demo");
     assert_string_equal(got.free_text, "");
     assert_string_equal(got.mode, "dry run");
@@ -72,6 +76,8 @@ static void test_every_kind_of_value_reaches_its_target(void **state)
     assert_int_equal(got.sites.count, 2);
     assert_string_equal(got.sites.items[0], "a");
     assert_string_equal(got.sites.items[1], "b");
+    assert_int_equal(got.widths.count, 3);
+    assert_true(got.widths.items[0] == 1 && got.widths.items[1] == 512 && got.widths.items[2] == 7);
     config_list_fini(&got.sites);
 }
 
@@ -86,6 +92,9 @@ static void test_absent_keys_leave_their_targets(void **state)
     assert_int_equal(got.deadline_ms, 7);
     assert_string_equal(got.mode, "fast");
     assert_null(got.sites.items);
+    assert_int_equal(got.widths.count, 0);
+    parse_well("name = \"x\"\n[net]\nwidths = []\n"); /* none of them is a list too */
+    assert_int_equal(got.widths.count, 0);
 }
 
 static void test_numbers_are_read_as_written(void **state)
@@ -118,6 +127,7 @@ static void test_escapes_are_undone(void **state)
 #define N "name = \"x\"\n"
 #define R N "[round]\n"
 #define S N "[round.selection]\n"
+#define W N "[net]\n"
 
 static const struct {
     const char *text, *sentence;
@@ -156,7 +166,7 @@ static const struct {
     {R "fraction = 1", "plan.toml:3: fraction: no such key in [round]; allowed: deadline_ms, "
                        "any"},
     {N "[rounds]", "plan.toml:2: [rounds]: no such table; allowed: [round], "
-                   "[round.selection]"},
+                   "[round.selection], [net]"},
     {N N, "plan.toml:2: name: stands here a second time"},
     {R "[round]\n", "plan.toml:3: [round]: stands here a second time"},
     {N "[round]\n[round.selection]\n[round]\n", "plan.toml:4: [round]: stands here a second "
@@ -219,6 +229,21 @@ static const struct {
     {S "sites = [,]", "plan.toml:3: expected a \"string\" or ] in the array"},
     {S "sites = [1]", "plan.toml:3: expected a \"string\" or ] in the array"},
     {S "sites = [\n\n[\"a\"]]", "plan.toml:5: expected a \"string\" or ] in the array"},
+    {W "widths = 3", "plan.toml:3: widths: must be numbers from 1 to 512, not 3"},
+    {W "widths = \"3\"", "plan.toml:3: widths: must be numbers from 1 to 512, not \"3\""},
+    {W "widths = [\n1, 0]", "plan.toml:3: widths: must be numbers from 1 to 512, not 0"},
+    {W "widths = [513]", "plan.toml:3: widths: must be numbers from 1 to 512, not 513"},
+    {W "widths = [1,\n-1]", "plan.toml:4: expected a whole number that is not negative or ]"},
+    {W "widths = [1.5]", "plan.toml:3: expected a whole number that is not negative or ]"},
+    {W "widths = [\"1\"]", "plan.toml:3: expected a whole number that is not negative or ]"},
+    {W "widths = [[1]]", "plan.toml:3: expected a whole number that is not negative or ]"},
+    {W "widths = [true]", "plan.toml:3: expected a whole number that is not negative or ]"},
+    {W "widths = [,]", "plan.toml:3: expected a whole number that is not negative or ]"},
+    {W "widths = [1 2]", "plan.toml:3: expected , or ] in the array"},
+    {W "widths = [1", "plan.toml:3: expected , or ] in the array"},
+    {W "widths = [1,", "plan.toml:3: expected a whole number that is not negative or ]"},
+    {W "widths = [18446744073709551616]", "plan.toml:3: an integer that is too large"},
+    {R "any = [1]", "plan.toml:3: expected a \"string\" or ] in the array"},
     {S "sites = [\"a\"] ]", "plan.toml:3: something behind the value"},
     {S "sites = [\n\"a\"\n]\nreal = x", "plan.toml:6: not a value: x "},
     {"\xef\xbb\xbf" N, "plan.toml:1: expected a bare key"},
@@ -249,8 +274,9 @@ static void test_a_multi_line_value_is_blamed_on_the_line_of_its_key(void **stat
 static void test_a_text_cut_anywhere_is_read_or_refused_with_a_sentence(void **state)
 {
     (void)state;
-    static const char text[] = N "text = \"a\\u00e9\"\n[round]\nany = 1_0\n[round.selection]\n"
-                                 "fraction = 0.5\nsites = [\"a\", \"b\"]\n";
+    static const char text[] =
+        N "text = \"a\\u00e9\"\n[round]\nany = 1_0\n[round.selection]\n"
+          "fraction = 0.5\nsites = [\"a\", \"b\"]\n[net]\nwidths = [1, 22]\n";
     for (size_t cut = 0; cut < sizeof text; cut++) {
         struct err err = {0};
         char *copy = malloc(cut + 1); /* its own size, so that a sanitizer sees a read past it */
@@ -279,6 +305,16 @@ static void test_limits_hold(void **state)
     b.size = before;
     buf_append_text(&b, "\"a\"]");
     assert_int_equal(parse(buf_text(&b), &err), ERR_USAGE);
+    assert_string_equal(err.text, "plan.toml:3: an array with too many items");
+
+    for (size_t count = CONFIG_UINTS_MAX; count <= CONFIG_UINTS_MAX + 1; count++) {
+        buf_clear(&b);
+        buf_append_text(&b, W "widths = [");
+        for (size_t i = 0; i < count; i++)
+            buf_append_text(&b, "1,");
+        buf_append_text(&b, "]");
+        assert_int_equal(parse(buf_text(&b), &err), count == CONFIG_UINTS_MAX ? 0 : ERR_USAGE);
+    }
     assert_string_equal(err.text, "plan.toml:3: an array with too many items");
 
     for (size_t size = CONFIG_TEXT_MAX - 1; size <= CONFIG_TEXT_MAX; size++) {

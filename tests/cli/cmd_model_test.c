@@ -13,7 +13,7 @@ static const char plan[] = "seed = 7\n"
                            "[rounds]\nschedule = [%s\"fedavg 3\"]\nminimum = 1\nquorum = 1\n"
                            "fraction = 1.0\ndeadline_seconds = 60\n"
                            "[training]\ntrainer = \"%s\"\nepochs = 5\nbatch = 8\n"
-                           "learning_rate = 0.1\nl2 = 0.001\n"
+                           "learning_rate = 0.1\nweight_decay = 0.001\n"
                            "[retention]\nupdates = 0\nmodels = 0\n";
 
 static void write_plan(const char *architecture, const char *moments, const char *trainer)
@@ -100,6 +100,92 @@ static void new_random(const char *bytes, const char *seed, const char *to)
              NULL);
 }
 
+/* The arguments behind `-o SCRATCH/TO`; NULL ends them. */
+#define NEW(to, ...) tool_run(cmd_model, "model", "new", "-o", in_scratch(to), __VA_ARGS__, NULL)
+
+static void test_networks_are_made_by_description_and_shown(void **state)
+{
+    (void)state;
+    NEW("mlp", "--architecture", "mlp", "--features", "6", "--classes", "3", "--hidden", "5,4",
+        "--seed", "7");
+    tool_expect(0, "", "");
+    tool_run(cmd_model, "model", "show", in_scratch("mlp"), NULL);
+    tool_expect(0, "network     mlp 6-5-4-3\n", "");
+    tool_expect(0, "  F32   [5, 6]  layers.0.weight\n", "");
+    tool_run(cmd_model, "model", "show", in_scratch("mlp"), "--json", NULL);
+    json_t *shown = tool_json(), *network = json_object_get(shown, "network");
+    assert_string_equal(json_string_value(json_object_get(network, "architecture")), "mlp");
+    assert_int_equal(number_of(network, "features"), 6);
+    assert_int_equal(number_of(network, "classes"), 3);
+    json_t *hidden = json_object_get(network, "hidden");
+    assert_int_equal(json_array_size(hidden), 2);
+    assert_int_equal(json_integer_value(json_array_get(hidden, 1)), 4);
+    json_decref(shown);
+
+    NEW("again", "--architecture", "mlp", "--features", "6", "--classes", "3", "--hidden", "5,4",
+        "--seed", "7");
+    assert_true(same_files("mlp", "again"));
+    NEW("other", "--architecture", "mlp", "--features", "6", "--classes", "3", "--hidden", "5,4",
+        "--seed", "8");
+    assert_false(same_files("mlp", "other"));
+
+    /* A plan of that seed would make the same. */
+    write_plan("mlp", "", "native");
+    struct buf text = read_file(in_scratch("plan.toml"));
+    const char *classes = strstr(buf_text(&text), "classes = 2\n");
+    struct buf with = buf_new(4096);
+    buf_append(&with, text.data, (size_t)(classes - (const char *)text.data));
+    buf_append_format(&with, "hidden = [9]\n%s", classes);
+    write_file(in_scratch("plan.toml"), buf_bytes(&with));
+    buf_fini(&with);
+    buf_fini(&text);
+    NEW("planned", "--plan", in_scratch("plan.toml"));
+    tool_expect(0, "", "");
+    NEW("described", "--architecture", "mlp", "--features", "3", "--hidden", "9", "--seed", "7");
+    assert_true(same_files("planned", "described"));
+
+    NEW("softmax", "--architecture", "softmax", "--features", "6", "--classes", "3");
+    tool_run(cmd_model, "model", "show", in_scratch("softmax"), NULL);
+    tool_expect(0, "network     softmax 6-3\n", "");
+    new_random("40", "1", "random");
+    tool_run(cmd_model, "model", "show", in_scratch("random"), "--json", NULL);
+    shown = tool_json();
+    assert_true(json_is_null(json_object_get(shown, "network")));
+    json_decref(shown);
+}
+
+static void test_networks_that_make_no_sense_are_refused(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *architecture, *features, *classes, *hidden, *words;
+        int status;
+    } rows[] = {
+        {"resnet", "3", "2", "4", "\"resnet\" is known to its trainer only", 2},
+        {"mlp", "3", "2", "", "--hidden", 2},
+        {"mlp", "3", "2", "4,", "--hidden", 2},
+        {"mlp", "3", "2", ",4", "--hidden", 2},
+        {"mlp", "3", "2", "4;5", "--hidden", 2},
+        {"mlp", "3", "2", "4,70000", "--hidden", 2},
+        {"mlp", "3", "2", "44444444444444444444444444", "--hidden", 2},
+        {"mlp", "3", "2", "1,1,1,1,1,1,1,1,1", "more than 8 layers", 2},
+        {"mlp", "3", "2", "4,0", "hidden layer 2 has 0 units", 2},
+        {"mlp", "0", "2", "4", "no features", 2},
+        {"mlp", "3", "1", "4", "two classes", 2},
+        {"softmax", "3", "3", "4", "no hidden layers", 2},
+        {"logistic", "70000", "2", "4", "--features", 2},
+        {"mlp", "65536", "2", "65536", "bytes of parameters", 1},
+    };
+    for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
+        NEW("m", "--architecture", rows[i].architecture, "--features", rows[i].features,
+            "--classes", rows[i].classes, "--hidden", rows[i].hidden);
+        tool_expect(rows[i].status, "", rows[i].words);
+        assert_false(files_exists(files_posix(), in_scratch("m")));
+    }
+    NEW("m", "--architecture", "logistic", "--random", "40");
+    tool_expect(2, "", "one of --plan FILE, --architecture NAME and --random BYTES");
+}
+
 static void test_random_models_are_made_by_their_seed(void **state)
 {
     (void)state;
@@ -134,7 +220,7 @@ static void test_random_models_are_made_by_their_seed(void **state)
         assert_false(files_exists(files_posix(), in_scratch("d")));
     }
     new_random("0", "1", "d");
-    tool_expect(2, "", "either --plan FILE or --random BYTES");
+    tool_expect(2, "", "one of --plan FILE, --architecture NAME and --random BYTES");
 }
 
 /* --- train, evaluate --- */
@@ -265,6 +351,106 @@ static void test_training_goes_on_from_a_given_model(void **state)
     json_decref(second);
 }
 
+/* Trains SCRATCH/in on SCRATCH/t.csv with these options. */
+#define TRAIN(to, ...)                                                                             \
+    tool_run(cmd_model, "model", "train", "--model", in_scratch("in"), "--data",                   \
+             in_scratch("t.csv"), "--target", "label", "-o", in_scratch(to), __VA_ARGS__, NULL)
+
+static void test_options_take_the_place_of_a_plan(void **state)
+{
+    (void)state;
+    static const char *const rows[][2] = {
+        {"--epochs", "2"},     {"--steps", "5"},         {"--batch", "7"}, {"--momentum", "0.5"},
+        {"--proximal", "0.5"}, {"--learning-rate", "1"}, {"--seed", "3"},  {"--rounds", "2"},
+        {"--batch", "0"},      {"--weight-decay", "2"},
+    };
+    char name[16];
+    write_table("t.csv", 1, 100);
+    NEW("in", "--architecture", "mlp", "--features", "3", "--hidden", "8");
+    TRAIN("plain", "--scale");
+    tool_expect(0, "trained 1 rounds: loss ", "");
+    for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
+        snprintf(name, sizeof name, "m%zu", i);
+        TRAIN(name, "--scale", rows[i][0], rows[i][1]);
+        tool_expect(0, "", "");
+        assert_false(same_files(name, "plain"));
+    }
+    /* What a plan file says if it says nothing, and what is an epoch's steps. */
+    TRAIN("same", "--scale", "--epochs", "1", "--batch", "32", "--learning-rate", "0.1",
+          "--momentum", "0", "--weight-decay", "0", "--proximal", "0", "--seed", "1");
+    assert_true(same_files("same", "plain"));
+    TRAIN("same", "--scale", "--steps", "4");
+    assert_true(same_files("same", "plain"));
+    /* They go before the plan's. */
+    write_plan("logistic", "", "native");
+    NEW("in", "--plan", in_scratch("plan.toml"));
+    TRAIN("planned", "--plan", in_scratch("plan.toml"), "--rounds", "1");
+    TRAIN("steps", "--plan", in_scratch("plan.toml"), "--rounds", "1", "--steps", "65");
+    TRAIN("fewer", "--plan", in_scratch("plan.toml"), "--rounds", "1", "--steps", "64");
+    assert_true(same_files("planned", "steps")); /* 5 epochs of 13 batches */
+    assert_false(same_files("planned", "fewer"));
+}
+
+static void test_options_out_of_range_are_usage(void **state)
+{
+    (void)state;
+    static const char *const rows[][3] = {
+        {"--momentum", "1", "momentum"},
+        {"--momentum", "x", "--momentum"},
+        {"--momentum", "nan", "--momentum"},
+        {"--learning-rate", "0", "learning rate"},
+        {"--learning-rate", "-1", "learning rate"},
+        {"--weight-decay", "-1", "weight_decay"},
+        {"--proximal", "-0.5", "proximal"},
+        {"--epochs", "0", "either epochs or steps"},
+        {"--steps", "1e3", "--steps"},
+        {"--batch", "-1", "--batch"},
+    };
+    write_table("t.csv", 1, 10);
+    NEW("in", "--architecture", "logistic", "--features", "3");
+    for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
+        TRAIN("m", rows[i][0], rows[i][1]);
+        tool_expect(2, "", rows[i][2]);
+        assert_false(files_exists(files_posix(), in_scratch("m")));
+    }
+    TRAIN("m", "--epochs", "1", "--steps", "1");
+    tool_expect(2, "", "either epochs or steps");
+    tool_run(cmd_model, "model", "train", "--model", in_scratch("in"), "--data",
+             in_scratch("t.csv"), "-o", in_scratch("m"), NULL);
+    tool_expect(2, "", "target column");
+}
+
+/* Bright on the left: 0, on the right: 1, nowhere: 2. */
+static void test_images_are_trained_and_evaluated_without_a_target(void **state)
+{
+    (void)state;
+    uint8_t images[16 + 60 * 4] = {0, 0, 8, 3, 0, 0, 0, 60, 0, 0, 0, 2, 0, 0, 0, 2};
+    uint8_t labels[8 + 60] = {0, 0, 8, 1, 0, 0, 0, 60};
+    for (size_t i = 0; i < 60; i++) {
+        uint8_t *pixel = images + 16 + 4 * i, bright = (uint8_t)(200 + i % 50);
+        labels[8 + i] = (uint8_t)(i % 3);
+        pixel[0] = pixel[2] = i % 3 == 0 ? bright : (uint8_t)i;
+        pixel[1] = pixel[3] = i % 3 == 1 ? bright : (uint8_t)i;
+    }
+    write_file(in_scratch("t-images-idx3-ubyte"), bytes_of(images, sizeof images));
+    write_file(in_scratch("t-labels-idx1-ubyte"), bytes_of(labels, sizeof labels));
+    NEW("in", "--architecture", "softmax", "--features", "4", "--classes", "3");
+    tool_run(cmd_model, "model", "train", "--model", in_scratch("in"), "--data",
+             in_scratch("t-images-idx3-ubyte"), "-o", in_scratch("m"), "--epochs", "300", "--batch",
+             "10", "--learning-rate", "0.5", NULL);
+    tool_expect(0, "accuracy 1.0000 on its own 60 examples", "");
+    tool_run(cmd_model, "model", "evaluate", "--model", in_scratch("m"), "--data",
+             in_scratch("t-images-idx3-ubyte"), "--json", NULL);
+    json_t *found = tool_json();
+    assert_int_equal(number_of(found, "correct"), 60);
+    assert_int_equal(number_of(found, "examples"), 60);
+    json_decref(found);
+    NEW("small", "--architecture", "softmax", "--features", "4", "--classes", "2");
+    tool_run(cmd_model, "model", "evaluate", "--model", in_scratch("small"), "--data",
+             in_scratch("t-images-idx3-ubyte"), NULL);
+    tool_expect(1, "", "not a class number below 2");
+}
+
 static void test_what_does_not_fit_is_named_and_nothing_is_written(void **state)
 {
     (void)state;
@@ -310,9 +496,9 @@ static void test_calls_that_say_too_little_are_usage(void **state)
     tool_run(cmd_model, "model", "nonsense", NULL);
     tool_expect(2, "", "\"nonsense\"");
     tool_run(cmd_model, "model", "train", "-o", "x", NULL);
-    tool_expect(2, "", "give --plan FILE, --data CSV and -o FILE");
+    tool_expect(2, "", "give --plan FILE or --model FILE, --data FILE and -o FILE");
     tool_run(cmd_model, "model", "evaluate", NULL);
-    tool_expect(2, "", "give --model FILE, --data CSV and --target NAME");
+    tool_expect(2, "", "give --model FILE and --data FILE");
     tool_run(cmd_model, "model", "show", NULL);
     tool_expect(2, "", "something is missing: FILE");
 }
@@ -324,11 +510,16 @@ int main(void)
     const struct CMUnitTest tests[] = {
         TEST(test_a_plans_initial_model_is_canonical_and_shown),
         TEST(test_a_model_that_only_its_trainer_knows_cannot_be_made_here),
+        TEST(test_networks_are_made_by_description_and_shown),
+        TEST(test_networks_that_make_no_sense_are_refused),
         TEST(test_random_models_are_made_by_their_seed),
         TEST(test_training_learns_and_is_the_same_every_time),
         TEST(test_the_scaling_is_that_of_the_rule_moments),
         TEST(test_scaling_is_set_for_a_new_model_if_the_plan_does_and_when_told),
         TEST(test_training_goes_on_from_a_given_model),
+        TEST(test_options_take_the_place_of_a_plan),
+        TEST(test_options_out_of_range_are_usage),
+        TEST(test_images_are_trained_and_evaluated_without_a_target),
         TEST(test_what_does_not_fit_is_named_and_nothing_is_written),
         TEST(test_calls_that_say_too_little_are_usage),
     };

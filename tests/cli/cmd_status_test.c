@@ -65,11 +65,13 @@ static void test_a_person_reads_what_it_waits_for_whom_and_until_when(void **sta
     write_status("collect", true, getpid(), 0,
                  ",\"sites\":[{\"name\":\"a\",\"online\":true,\"state\":\"pending\","
                  "\"seen_seconds_ago\":1},{\"name\":\"b\",\"online\":false,\"state\":\"pending\","
-                 "\"seen_seconds_ago\":90}]");
+                 "\"seen_seconds_ago\":90}],\"progress\":{\"what\":\"x\",\"sentence\":\"x: 3 of "
+                 "4 MiB\"}");
     tool_run(cmd_status, "status", scratch, NULL);
     static const char *const lines[] = {
         "round    3 of 22 (fedavg), collect\n",
         "waits    updates of 2 sites: a, b\n",
+        "progress x: 3 of 4 MiB\n",
         "until    1 min 15 s from now\n",
         "advice   ask them\n",
         "  a: online, pending\n",
@@ -79,6 +81,10 @@ static void test_a_person_reads_what_it_waits_for_whom_and_until_when(void **sta
         tool_expect(0, lines[i], "");
     assert_null(strstr(tool_out(), "failure"));
     assert_null(strstr(tool_out(), "model"));
+    write_status("collect", true, getpid(), 0, ",\"progress\":null");
+    tool_run(cmd_status, "status", scratch, NULL);
+    assert_int_equal(tool.status, 0);
+    assert_null(strstr(tool_out(), "progress"));
 }
 
 static void test_a_status_that_is_none_is_a_no(void **state)

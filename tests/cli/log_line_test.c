@@ -16,14 +16,18 @@ static const struct {
     const char *event, *line, *why;
 } lines[] = {
     {"{\"event\":\"update-accepted\",\"time\":0,\"round\":3,\"site\":\"a\",\"examples\":12,"
-     "\"bytes\":2048,\"loss\":0.25,\"accuracy\":1}",
-     "1970-01-01 00:00:00Z  round 3: update of a accepted, 12 examples, 2.0 KiB, loss 0.25, "
-     "accuracy 1",
+     "\"bytes\":2048,\"loss\":0.25,\"metrics\":{\"accuracy\":1,\"auc\":null,\"loss\":0.25}}",
+     "1970-01-01 00:00:00Z  round 3: update of a accepted, 12 examples, 2.0 KiB, accuracy "
+     "1, loss 0.25",
      "all is there"},
     {"{\"event\":\"update-accepted\",\"time\":86400,\"round\":1,\"site\":\"a\",\"examples\":12,"
-     "\"loss\":null}",
+     "\"metrics\":{\"loss\":null}}",
      "1970-01-02 00:00:00Z  round 1: update of a accepted, 12 examples",
      "parts without a value are left out"},
+    {"{\"event\":\"update-refused\",\"time\":0,\"round\":3,\"site\":\"a\",\"code\":\"trainer-"
+     "died\","
+     "\"sentence\":\"a: it ended\",\"record\":null}",
+     "1970-01-01 00:00:00Z  round 3: refused, trainer-died: a: it ended", "no update is named"},
     {"{\"event\":\"round-opened\",\"time\":0,\"round\":1,\"rule\":\"fedavg\",\"selected\":[\"a\","
      "\"b\"]}",
      "1970-01-01 00:00:00Z  round 1 (fedavg) opens with a, b", "a list of names"},

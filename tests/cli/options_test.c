@@ -7,6 +7,7 @@ static struct {
     bool flag;
     const char *text;
     uint64_t number;
+    double real;
     struct cid cid;
     struct options_list list;
     char *given[4];
@@ -20,6 +21,7 @@ static int command(int argc, char **argv)
         {.name = "flag", .letter = 'f', .flag = &seen.flag, .help = "a flag"},
         {.name = "text", .letter = 't', .argument = "TEXT", .text = &seen.text, .help = "a text"},
         {.name = "number", .argument = "N", .number = &seen.number, .most = 10, .help = "a number"},
+        {.name = "real", .argument = "X", .real = &seen.real, .help = "any number"},
         {.name = "cid", .argument = "CID", .cid = &seen.cid, .help = "a CID"},
         {.name = "list", .argument = "ITEM", .list = &seen.list, .help = "again and again"},
     };
@@ -43,11 +45,12 @@ static void test_options_and_operands_come_in_any_order(void **state)
 {
     (void)state;
     assert_int_equal(tool_run(command, "test", "one", "--list", "a", "-f", "--number=7", "-tx",
-                              "--list=b", "two", "--cid", "bafkqaaa", NULL),
+                              "--list=b", "two", "--cid", "bafkqaaa", "--real", "-2.5e-3", NULL),
                      0);
     assert_true(seen.flag);
     assert_string_equal(seen.text, "x");
     assert_int_equal(seen.number, 7);
+    assert_true(seen.real == -0.0025);
     assert_false(cid_is_none(&seen.cid));
     assert_int_equal(seen.list.count, 2);
     assert_string_equal(seen.list.items[1], "b");
@@ -81,6 +84,8 @@ static void test_a_wrong_call_is_told_on_stderr_with_the_word_that_is_wrong(void
         {"one", "-t", NULL, "option -t needs an argument"},
         {"one", "--number", "11", "--number: \"11\" is not a number from 0 to 10"},
         {"one", "--number", "-1", "--number: \"-1\""},
+        {"one", "--real", "1,5", "--real: \"1,5\""},
+        {"one", "--real", "inf", "--real: \"inf\""},
         {"one", "--cid", "bafy", "--cid: "},
         {"-f", NULL, NULL, "something is missing: ONE [TWO]"},
         {"one", "two", "three", "too many arguments, from \"three\" on"},

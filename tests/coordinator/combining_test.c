@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "tests/coordinator/desk.h"
 
+#include <fcntl.h>
 #include <math.h>
 
 #include "study/round_record.h"
@@ -111,6 +112,86 @@ static void test_a_stop_during_combine_ends_in_the_same_model(void **state)
     assert_true(cid_equal(&d.c->round->base, &undisturbed));
 }
 
+/* --- the server optimiser's state --- */
+
+/* All sites answer a round that asks for metrics only. */
+static void evaluate_all(void)
+{
+    uint64_t number = d.c->round->number;
+    for (uint32_t i = 0; i < d.f.site_count; i++) {
+        struct update u = fixture_update(&d.f, number, &d.c->round->base, 10);
+        struct pack *pack;
+        MUST(inbox_take(d.c->inbox, i, number, true, &pack, err));
+        struct cid record = fixture_sign(&d.f, pack, i, &u);
+        inbox_release(d.c->inbox, i, number);
+        desk_ask(&d, i, MSG_SUBMIT, number, &record);
+    }
+    assert_int_equal(d.c->round->number, number + 1);
+    desk_drop_mail(&d);
+}
+
+static void test_the_state_goes_from_round_to_round_and_is_verified(void **state)
+{
+    (void)state;
+    struct verify_result found;
+    struct cid before = {0};
+    desk_open(&d, &(struct desk_options){.sites = 2,
+                                         .schedule = "fedavg 2\", \"evaluate 1\", \"fedavg 2",
+                                         .optimiser = "fedyogi"});
+    desk_gather(&d);
+    assert_true(cid_is_none(&d.c->round->state));
+    for (uint64_t round = 1; round <= 5; round++) {
+        bool trains = round != 3;
+        if (trains)
+            desk_round(&d, 0.5f);
+        else
+            evaluate_all();
+        struct round_record r = newest_record();
+        assert_int_equal(r.round, round);
+        assert_true(cid_equal(&r.state, &d.c->round->state));
+        assert_true(cid_equal(&r.state, &before) == !trains);
+        assert_true(store_model_has(d.c->store, &r.state));
+        before = r.state;
+        round_record_fini(&r);
+        desk_stop_coordinator(&d); /* the journal knows it, too */
+        desk_start_coordinator(&d);
+        desk_run(&d);
+        assert_true(cid_equal(&d.c->round->state, &before));
+        if (round < 5)
+            desk_gather(&d);
+    }
+    MUST(desk_verify(&d, &found, err));
+    assert_int_equal(found.recomputed, 5);
+}
+
+/* A finite delta whose square is not, in f32. */
+static void test_a_round_whose_state_is_not_finite_keeps_the_one_before(void **state)
+{
+    (void)state;
+    struct verify_result found;
+    desk_open(&d,
+              &(struct desk_options){.sites = 2, .schedule = "fedavg 3", .optimiser = "fedadam"});
+    desk_gather(&d);
+    desk_round(&d, 0.5f);
+    struct cid before = d.c->round->state, base = d.c->round->base;
+    int kept = dup(STDERR_FILENO), file = open(in_scratch("stderr"), O_CREAT | O_WRONLY, 0600);
+    assert_true(kept >= 0 && file >= 0 && dup2(file, STDERR_FILENO) >= 0);
+    desk_round(&d, 1e30f);
+    assert_true(dup2(kept, STDERR_FILENO) >= 0 && close(kept) == 0 && close(file) == 0);
+    struct buf said = read_file(in_scratch("stderr"));
+    assert_non_null(strstr(buf_text(&said), "round-not-finite round=2 site=hospital-a tensor="));
+    buf_fini(&said);
+    struct round_record r = newest_record();
+    assert_string_equal(r.failure, "not-finite");
+    assert_true(cid_equal(&r.state, &before));
+    assert_true(cid_equal(&r.next, &base));
+    round_record_fini(&r);
+    assert_true(cid_equal(&d.c->round->state, &before));
+    desk_round(&d, 0.25f);
+    MUST(desk_verify(&d, &found, err));
+    assert_int_equal(found.recomputed, 3);
+}
+
 /* --- damage --- */
 
 /* Adds 1 to a byte of the block in the site's pack file. */
@@ -214,6 +295,8 @@ int main(void)
         TEST(test_a_record_says_what_was_journalled_in_roster_order),
         TEST(test_a_round_short_of_its_quorum_keeps_its_base),
         TEST(test_a_stop_during_combine_ends_in_the_same_model),
+        TEST(test_the_state_goes_from_round_to_round_and_is_verified),
+        TEST(test_a_round_whose_state_is_not_finite_keeps_the_one_before),
         TEST(test_a_damaged_block_is_asked_for_again_by_name),
         TEST(test_a_damaged_base_stops_the_program_and_is_named),
     };

@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "tests/coordinator/desk.h"
 
+#include "study/round_record.h"
+
 static struct desk d;
 
 static int teardown(void **state)
@@ -120,6 +122,116 @@ static void test_a_round_without_room_on_the_disk_waits_and_says_so(void **state
     desk_run(&d);
     assert_int_equal(d.c->round->phase, ROUND_COLLECT);
 }
+
+/* --- who is asked --- */
+
+#define CROWD 6
+
+static bool is_asked(uint32_t site)
+{
+    return round_find(d.c->round, site) != NULL;
+}
+
+/* Those who are asked answer, each with what the rule wants; the others are told to wait. */
+static void let_the_asked_answer(void)
+{
+    uint64_t number = d.c->round->number;
+    bool asked[CROWD];
+    desk_drop_mail(&d);
+    for (uint32_t i = 0; i < CROWD; i++) {
+        asked[i] = is_asked(i);
+        desk_ask(&d, i, MSG_WANT, number - 1, NULL);
+        desk_expect(&d, i, asked[i] ? MSG_TASK : MSG_WAIT);
+    }
+    for (uint32_t i = 0; i < CROWD; i++) {
+        if (!asked[i])
+            continue;
+        struct pack *pack;
+        MUST(inbox_take(d.c->inbox, i, number, true, &pack, err));
+        struct update u = fixture_update(&d.f, number, &d.c->round->base, 10 + (uint64_t)i);
+        if (strcmp(plan_rule(&d.c->study.plan, number)->name, "fedavg") == 0)
+            u.delta = fixture_index(&d.f, pack, (float)i);
+        u.metrics[u.metric_count++] = (struct update_metric){"correct", i};
+        struct cid record = fixture_sign(&d.f, pack, i, &u);
+        inbox_release(d.c->inbox, i, number);
+        desk_ask(&d, i, MSG_SUBMIT, number, &record);
+        desk_expect(&d, i, MSG_ACCEPTED);
+    }
+    assert_int_equal(d.c->round->number, number + 1);
+}
+
+/* Who was asked in the round just closed, as its record says; a bit a site. */
+static unsigned recorded_choice(void)
+{
+    struct key_public key = key_public(d.c->folder.coordinator);
+    struct buf block = buf_new(RECORD_BYTES_MAX);
+    struct round_record r;
+    unsigned choice = 0;
+    MUST(study_get(d.c->store, &d.c->round->prev, &block, err));
+    MUST(round_record_decode(buf_bytes(&block), &d.f.study_id, &key, &r, err));
+    for (size_t i = 0; i < r.selected_count; i++)
+        choice |= 1u << r.selected[i];
+    assert_int_equal(r.update_count, r.selected_count);
+    round_record_fini(&r);
+    buf_fini(&block);
+    return choice;
+}
+
+/* Rounds 1 to 3 train with half of six sites, the last one asks all; `choices` (4). */
+static void play_with_a_half(unsigned choices[4])
+{
+    desk_open(&d, &(struct desk_options){.sites = CROWD,
+                                         .schedule = "fedavg 3\", \"evaluate 1",
+                                         .minimum = 2,
+                                         .fraction = 0.5});
+    desk_greet(&d, 4);
+    assert_int_equal(d.c->round->phase, ROUND_GATHER);
+    desk_greet(&d, 5); /* the minimum: the round opens with those who are there */
+    assert_int_equal(d.c->round->slot_count, 2);
+    for (uint32_t i = 0; i < 4; i++) {
+        desk_greet(&d, i);
+        assert_false(is_asked(i)); /* too late for this round */
+    }
+    for (int round = 0; round < 4; round++) {
+        let_the_asked_answer();
+        choices[round] = recorded_choice();
+    }
+}
+
+static void test_a_seeded_fraction_trains_and_all_evaluate_and_who_comes_late_joins(void **state)
+{
+    (void)state;
+    unsigned choices[4], again[4];
+    struct verify_result found;
+    play_with_a_half(choices);
+    assert_int_equal(choices[0], 0x30);
+    assert_int_equal(__builtin_popcount(choices[1]), 3);
+    assert_int_equal(__builtin_popcount(choices[2]), 3);
+    assert_true(((choices[1] | choices[2]) & 0xf) != 0); /* late ones are among them */
+    assert_int_equal(choices[3], 0x3f);
+    MUST(desk_verify(&d, &found, err));
+    assert_int_equal(found.recomputed, 4);
+
+    struct buf log = desk_read("log.jsonl"); /* of the evaluation, each site's counts and results */
+    for (int i = 0; i < CROWD; i++) {
+        char line[160];
+        snprintf(line, sizeof line, "\"round\":4,\"site\":\"hospital-%c\"", 'a' + i);
+        const char *at = strstr(buf_text(&log), line);
+        assert_non_null(at);
+        snprintf(line, sizeof line, "\"examples\":%d,", 10 + i);
+        assert_non_null(strstr(at, line));
+        snprintf(line, sizeof line, "\"correct\":%d.0", i);
+        assert_non_null(strstr(at, line));
+    }
+    buf_fini(&log);
+
+    assert_int_equal(teardown(state), 0); /* the same plan and sites: the same choice */
+    assert_int_equal(scratch_setup(state), 0);
+    play_with_a_half(again);
+    assert_memory_equal(choices, again, sizeof choices);
+}
+
+/* --- how it ends --- */
 
 static void test_three_failed_rounds_in_a_row_end_the_program_with_a_sentence(void **state)
 {
@@ -333,6 +445,7 @@ int main(void)
         TEST(test_a_site_that_is_silent_too_long_is_not_online),
         TEST(test_the_deadline_closes_a_round_with_its_quorum),
         TEST(test_a_round_without_room_on_the_disk_waits_and_says_so),
+        TEST(test_a_seeded_fraction_trains_and_all_evaluate_and_who_comes_late_joins),
         TEST(test_three_failed_rounds_in_a_row_end_the_program_with_a_sentence),
         TEST(test_the_program_ends_once_every_site_holds_the_final_head),
         TEST(test_a_finished_program_serves_as_long_as_sites_fetch),

@@ -29,7 +29,9 @@ struct desk_options {
     size_t sites;
     const char *schedule;     /* "fedavg 3" */
     unsigned minimum, quorum; /* 0: all sites; 2 */
+    double fraction;          /* 0: all sites */
     unsigned keep_updates, keep_models;
+    const char *optimiser; /* "fedadam"; NULL: none */
 };
 
 struct desk_mail {
@@ -168,11 +170,14 @@ UNUSED static void desk_write_plan(const struct desk_options *o)
                       "seed = 7\n[study]\nname = \"desk\"\n"
                       "[model]\narchitecture = \"logistic\"\nfeatures = 3\nclasses = 2\n"
                       "[data]\ntarget = \"label\"\n"
-                      "[rounds]\nschedule = [\"%s\"]\nminimum = %u\nquorum = %u\n"
+                      "[rounds]\nschedule = [\"%s\"]\nminimum = %u\nquorum = %u\nfraction = %.3f\n"
                       "deadline_seconds = 60\n"
-                      "[retention]\nupdates = %u\nmodels = %u\n",
+                      "[retention]\nupdates = %u\nmodels = %u\n"
+                      "[server]\noptimiser = \"%s\"\n",
                       o->schedule == NULL ? "fedavg 3" : o->schedule, minimum,
-                      o->quorum == 0 ? 2 : o->quorum, o->keep_updates, o->keep_models);
+                      o->quorum == 0 ? 2 : o->quorum, o->fraction > 0 ? o->fraction : 1.0,
+                      o->keep_updates, o->keep_models,
+                      o->optimiser == NULL ? "none" : o->optimiser);
     write_file(in_scratch("plan.toml"), buf_bytes(&text));
     buf_fini(&text);
 }

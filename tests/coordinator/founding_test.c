@@ -84,6 +84,90 @@ static void test_a_seeded_model_is_made_from_the_plan(void **state)
     store_close(store);
 }
 
+static const struct {
+    struct wish wish;
+    struct network network;
+} networks[] = {
+    {{.architecture = "logistic"}, {NETWORK_LOGISTIC, 3, 2, 0, {0}}},
+    {{.architecture = "softmax", .schedule = "moments 1"}, {NETWORK_SOFTMAX, 3, 2, 0, {0}}},
+    {{.architecture = "mlp", .extra = "hidden = [6, 4]"}, {NETWORK_MLP, 3, 2, 2, {6, 4}}},
+    {{.architecture = "mlp", .extra = "hidden = [5, 4]"}, {NETWORK_MLP, 3, 2, 2, {5, 4}}},
+};
+
+/* A network's model as a file of its canonical form. */
+static struct buf network_file(const struct network *n, const uint8_t seed[HASH_BYTES])
+{
+    struct layout *l;
+    struct buf file = buf_new(1u << 20);
+    MUST(network_layout(n, &l, err));
+    MUST(safetensors_format(l, &file, err));
+    uint8_t *data = buf_extend(&file, (size_t)l->data_bytes);
+    assert_non_null(data);
+    network_init(n, l, seed, data);
+    layout_free(l);
+    return file;
+}
+
+/* The study's initial model is the file `want`; `seed` is what its plan seeds one with. */
+static void assert_founded(const struct invitation *i, const struct buf *want, uint8_t *seed)
+{
+    struct store *store;
+    struct study study;
+    char path[FILES_PATH_MAX];
+    uint64_t size;
+    load(i, &store, &study);
+    MUST(study_check_model(store, study.layout, &study.plan.model, NULL, err));
+    MUST(store_model_path(store, &study.plan.model, path, &size, err));
+    struct buf file = read_file(path);
+    assert_true(bytes_equal(buf_bytes(&file), buf_bytes(want)));
+    buf_fini(&file);
+    plan_initial_seed(&study.plan, seed);
+    study_fini(&study);
+    store_close(store);
+}
+
+static void test_every_network_s_initial_model_is_seeded_by_the_plan(void **state)
+{
+    uint8_t expected[HASH_BYTES], seed[HASH_BYTES], message[32] = "colmeia-initial-model-1:";
+    bytes_put_u64(message + 24, 7);
+    hash_sha256(bytes_of(message, 32), expected);
+    for (size_t k = 0; k < sizeof networks / sizeof networks[0]; k++) {
+        struct invitation i;
+        MUST(make(&networks[k].wish, NULL, NULL, &i, err));
+        struct buf want = network_file(&networks[k].network, expected);
+        assert_founded(&i, &want, seed);
+        assert_memory_equal(seed, expected, HASH_BYTES);
+        buf_fini(&want);
+        assert_int_equal(scratch_teardown(state), 0);
+        assert_int_equal(scratch_setup(state), 0);
+    }
+}
+
+static void test_a_given_model_must_be_the_network_s(void **state)
+{
+    uint8_t seed[HASH_BYTES] = {99};
+    for (size_t k = 0; k < sizeof networks / sizeof networks[0]; k++)
+        for (size_t m = 0; m < sizeof networks / sizeof networks[0]; m++) {
+            struct invitation i;
+            struct err why = {0};
+            struct buf given = network_file(&networks[m].network, seed);
+            write_file(in_scratch("given"), buf_bytes(&given));
+            int rc = make(&networks[k].wish, in_scratch("given"), NULL, &i, &why);
+            if (k == m) {
+                uint8_t unused[HASH_BYTES];
+                if (rc != 0)
+                    fail_msg("%s", why.text);
+                assert_founded(&i, &given, unused);
+            } else {
+                assert_int_equal(rc, ERR_MALFORMED);
+                assert_non_null(strstr(why.text, "given: not of architecture"));
+            }
+            buf_fini(&given);
+            assert_int_equal(scratch_teardown(state), 0);
+            assert_int_equal(scratch_setup(state), 0);
+        }
+}
+
 static void test_a_given_model_is_stored_in_canonical_form(void **state)
 {
     (void)state;
@@ -225,6 +309,8 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         TEST(test_a_seeded_model_is_made_from_the_plan),
+        TEST(test_every_network_s_initial_model_is_seeded_by_the_plan),
+        TEST(test_a_given_model_must_be_the_network_s),
         TEST(test_a_given_model_is_stored_in_canonical_form),
         TEST(test_what_cannot_be_founded_is_refused_and_leaves_no_study),
         TEST(test_a_folder_with_a_study_is_left_alone),

@@ -228,6 +228,16 @@ static void test_evidence_that_we_did_not_sign_denies_the_site_alone(void **stat
     buf_fini(&receipt);
 }
 
+static void test_the_room_for_a_round_counts_the_optimisers_state(void **state)
+{
+    uint64_t without = intake_room_needed(d.c);
+    assert_int_equal(teardown(state), 0);
+    assert_int_equal(scratch_setup(state), 0);
+    desk_open(&d, &(struct desk_options){.sites = 2, .optimiser = "fedadam"});
+    /* three weights and a bias: m and v of each, twice, as the models are counted */
+    assert_int_equal(intake_room_needed(d.c) - without, 2 * 2 * 4 * sizeof(float));
+}
+
 #define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
 
 int main(void)
@@ -241,6 +251,7 @@ int main(void)
         TEST(test_evidence_that_our_journal_has_is_welcome),
         TEST(test_evidence_that_our_journal_lacks_stops_the_program),
         TEST(test_evidence_that_we_did_not_sign_denies_the_site_alone),
+        TEST(test_the_room_for_a_round_counts_the_optimisers_state),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -39,6 +39,80 @@ static void test_updates_and_models_go_when_the_plan_says(void **state)
     assert_int_equal(found.rounds, 4);
 }
 
+/* A model and its state, present or gone together. */
+static bool state_is_there(const struct cid *model, const struct cid *state)
+{
+    bool there = store_model_has(d.c->store, state);
+    assert_int_equal(there, store_model_has(d.c->store, model));
+    return there;
+}
+
+static void test_a_state_stays_as_long_as_its_model(void **state)
+{
+    (void)state;
+    struct cid models[6], states[6];
+    struct verify_result found;
+    desk_open(&d,
+              &(struct desk_options){
+                  .sites = 2, .schedule = "fedavg 5", .keep_models = 2, .optimiser = "fedavgm"});
+    desk_gather(&d);
+    for (uint64_t round = 1; round <= 4; round++) {
+        desk_round(&d, 1);
+        desk_run(&d);
+        models[round] = d.c->round->base;
+        states[round] = d.c->round->state;
+        for (uint64_t i = 1; i <= round; i++)
+            assert_int_equal(state_is_there(&models[i], &states[i]), i + 2 > round);
+    }
+    MUST(desk_verify(&d, &found, err));
+    assert_int_equal(found.rounds, 4);
+    assert_int_equal(found.recomputed, 1); /* only round 4 has its base and its state */
+}
+
+/* A failed round keeps model and state of the one before: they stay for it, and go with it. */
+static void test_a_state_that_rounds_share_goes_with_the_last_of_them(void **state)
+{
+    (void)state;
+    desk_open(&d,
+              &(struct desk_options){
+                  .sites = 2, .schedule = "fedavg 6", .keep_models = 1, .optimiser = "fedadam"});
+    desk_gather(&d);
+    desk_round(&d, 1);
+    struct cid shared = d.c->round->state, model = d.c->round->base;
+    for (int i = 0; i < 2; i++) {
+        desk_round(&d, 1e30f);
+        desk_run(&d);
+        assert_true(cid_equal(&d.c->round->state, &shared));
+        assert_true(state_is_there(&model, &shared));
+    }
+    desk_round(&d, 1);
+    desk_run(&d);
+    assert_false(state_is_there(&model, &shared));
+    assert_true(state_is_there(&d.c->round->base, &d.c->round->state));
+}
+
+/* A stop between the two deletions: the next round's retention finds the state without its model.
+ */
+static void test_a_state_left_behind_is_swept(void **state)
+{
+    (void)state;
+    struct cid models[3], states[3];
+    desk_open(&d,
+              &(struct desk_options){
+                  .sites = 2, .schedule = "fedavg 5", .keep_models = 2, .optimiser = "fedyogi"});
+    desk_gather(&d);
+    for (int round = 1; round <= 2; round++) {
+        desk_round(&d, 1);
+        models[round] = d.c->round->base;
+        states[round] = d.c->round->state;
+    }
+    MUST(store_model_delete(d.c->store, &models[1], err));
+    desk_round(&d, 1);
+    desk_run(&d);
+    assert_false(store_model_has(d.c->store, &states[1]));
+    assert_true(state_is_there(&models[2], &states[2]));
+}
+
 static void test_without_retention_everything_stays(void **state)
 {
     (void)state;
@@ -109,6 +183,9 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         TEST(test_updates_and_models_go_when_the_plan_says),
+        TEST(test_a_state_stays_as_long_as_its_model),
+        TEST(test_a_state_that_rounds_share_goes_with_the_last_of_them),
+        TEST(test_a_state_left_behind_is_swept),
         TEST(test_without_retention_everything_stays),
         TEST(test_an_interrupted_retention_is_made_good),
         TEST(test_other_files_beside_the_packs_are_left_alone),

@@ -66,12 +66,41 @@ UNUSED static struct round_event check(uint32_t site, uint64_t round, const char
     return e;
 }
 
+/* The site's trainer failed. */
+UNUSED static struct round_event decline(uint32_t site, uint64_t round)
+{
+    struct round_event e = ask(ROUND_DECLINE, site, round, "");
+    e.record = (struct cid){.size = 0};
+    e.code = REFUSAL_TRAINER_HUNG;
+    return e;
+}
+
+/* The refusal that was made of it. */
+UNUSED static struct round_event declined(uint32_t site, uint64_t round)
+{
+    struct round_event e = check(site, round, "", false);
+    e.record = (struct cid){.size = 0};
+    e.bytes = 0;
+    return e;
+}
+
+/* `record` was found to be a second one. */
+UNUSED static struct round_event proven(uint32_t site, uint64_t round, const char *record)
+{
+    struct round_event e = ask(ROUND_EQUIVOCATED, site, round, record);
+    e.refusal = named("proof against", site);
+    e.bytes = 1000;
+    return e;
+}
+
 UNUSED static struct round_event close_round(uint64_t round, uint32_t failures)
 {
+    const struct cid none = {.size = 0};
     return (struct round_event){.type = ROUND_CLOSED,
                                 .round = round,
                                 .record = named("round", round),
                                 .next = named("model", round),
+                                .state = round % 2 == 0 ? named("state", round) : none,
                                 .failures = failures};
 }
 

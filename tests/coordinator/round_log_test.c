@@ -99,11 +99,13 @@ static void test_a_round_is_an_object_with_null_for_what_nobody_said(void **stat
 
 static void say_and_progress(struct round_log *l)
 {
-    round_log_progress(l, "round 1: waits");
+    round_log_progress(l, 1000, "round 1: waits", false);
     round_log_say(l, "site %s is admitted", "a");
-    l->terminal = true;
-    round_log_progress(l, "round 1: waits for b, and this is a line that is far longer than any "
-                          "terminal is wide, so that it is cut");
+    l->line.terminal = true;
+    round_log_progress(l, 2000,
+                       "round 1: waits for b, and this is a line that is far longer than any "
+                       "terminal is wide, so that it is cut",
+                       false);
     round_log_say(l, "done");
 }
 
@@ -125,6 +127,27 @@ static void test_progress_is_for_terminals_in_place_and_cut(void **state)
     buf_fini(&file);
 }
 
+static void move_and_wait(struct round_log *l)
+{
+    round_log_progress(l, 1000, "a tenth", true);
+    round_log_progress(l, 10999, "nearly", true);
+    round_log_progress(l, 11000, "half", true);
+    round_log_progress(l, 20999, "most", true);
+    round_log_progress(l, 22000, "waits", false);
+    round_log_progress(l, 23000, "again", true);
+    round_log_progress(l, 32000, "nearly again", true);
+}
+
+static void test_a_pipe_gets_a_line_now_and_then_while_something_moves(void **state)
+{
+    (void)state;
+    struct buf printed, file;
+    logged(move_and_wait, &printed, &file);
+    assert_string_equal(buf_text(&printed), "half\n");
+    buf_fini(&printed);
+    buf_fini(&file);
+}
+
 #define TEST(name) cmocka_unit_test_setup_teardown(name, scratch_setup, scratch_teardown)
 
 int main(void)
@@ -133,6 +156,7 @@ int main(void)
         TEST(test_a_pipe_gets_plain_lines_under_one_heading),
         TEST(test_a_round_is_an_object_with_null_for_what_nobody_said),
         TEST(test_progress_is_for_terminals_in_place_and_cut),
+        TEST(test_a_pipe_gets_a_line_now_and_then_while_something_moves),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -15,12 +15,13 @@ struct world {
     size_t count;
     struct round_event journal[EVENTS_MAX]; /* of the present file */
     struct cid accepted[ROUNDS + 2][SITES]; /* by site; none */
-    size_t late, acknowledged, closed;
+    size_t late, acknowledged, closed, declined, proven;
 };
 
 static bool is_counted(const struct world *w, const struct round_effect *x)
 {
-    return x->round <= ROUNDS && cid_equal(&w->accepted[x->round][x->site], &x->record);
+    return x->round <= ROUNDS && !cid_is_none(&x->record) && /* a decline is about none */
+           cid_equal(&w->accepted[x->round][x->site], &x->record);
 }
 
 static void replay(const struct world *w, size_t count, struct round *out)
@@ -50,6 +51,10 @@ static void judge_effects(struct world *w, const struct round_event *e)
         if (x->type == ROUND_ACKNOWLEDGE) {
             assert_true(is_counted(w, x));
             w->acknowledged++;
+        }
+        if (x->type == ROUND_REFUSE && !cid_is_none(&x->refusal)) { /* shown again as it was made */
+            w->declined += e->type == ROUND_DECLINE ? 1 : 0;
+            w->proven += e->type == ROUND_EQUIVOCATED ? 1 : 0;
         }
         if (x->type == ROUND_LOOK_UP) /* answered from that round's record */
             assert_true(x->round < w->now.number && x->site == e->site);
@@ -85,7 +90,7 @@ static struct round_event any_event(struct world *w)
     uint32_t site = (uint32_t)random_stream_below(c, SITES);
     uint64_t round = w->now.number - random_stream_below(c, w->now.number < 3 ? 1 : 3);
     const char *record = random_stream_below(c, 8) == 0 ? "other" : "update";
-    switch (random_stream_below(c, 8)) {
+    switch (random_stream_below(c, 10)) {
     case 0:
     case 1:
         w->time_ms += random_stream_below(c, DEADLINE_MS / 4);
@@ -97,7 +102,11 @@ static struct round_event any_event(struct world *w)
     case 4:
         return ask(ROUND_SUBMIT, site, round, record);
     case 5:
+        return random_stream_below(c, 2) == 0 ? decline(site, round) : declined(site, round);
     case 6:
+        return proven(site, round, record);
+    case 7:
+    case 8:
         return check(site, round, record, random_stream_below(c, 4) != 0);
     default:
         return w->now.phase == ROUND_COMBINE
@@ -123,7 +132,7 @@ static void test_a_journal_replays_to_the_same_state_whatever_happened(void **st
     (void)state;
     static struct world w;
     static struct round again;
-    size_t closed = 0, late = 0, acknowledged = 0;
+    size_t closed = 0, late = 0, acknowledged = 0, declined_again = 0, proofs = 0;
     for (uint64_t seed = 0; seed < 40; seed++) {
         begin_world(&w, seed);
         for (size_t i = 0; i < 1500 && w.now.phase != ROUND_FINISHED; i++) {
@@ -138,8 +147,11 @@ static void test_a_journal_replays_to_the_same_state_whatever_happened(void **st
         closed += w.closed;
         late += w.late;
         acknowledged += w.acknowledged;
+        declined_again += w.declined;
+        proofs += w.proven;
     }
     assert_true(closed > 400 && late > 40 && acknowledged > 1000); /* the runs met what matters */
+    assert_true(declined_again > 20 && proofs > 100);
 }
 
 static void test_any_prefix_of_a_journal_is_a_state_that_was(void **state)

@@ -61,8 +61,8 @@ struct cell {
     enum round_event_type type;
     uint32_t site;
     uint64_t round;
-    const char *record;
-    uint64_t number; /* tick: time; checked: fit; closed: failures */
+    const char *record; /* NULL: the site declines */
+    uint64_t number;    /* tick: time; checked: fit; closed: failures */
     uint64_t online;
     bool changed;
     int phase, effect, effect2;
@@ -138,8 +138,10 @@ static const struct cell cells[] = {
      "the slot is empty and stays so"},
     {IN(COLLECT) | IN(PAST) | IN(COMBINE), ROUND_SUBMIT, 1, 2, "update", 0, 0, false, NONE,
      ROUND_ACKNOWLEDGE, NONE, 0, "the same record again"},
-    {IN(COLLECT) | IN(PAST) | IN(COMBINE), ROUND_SUBMIT, 1, 2, "other", 0, 0, false, NONE,
-     ROUND_REFUSE, NONE, REFUSAL_EQUIVOCATION, "another record than the accepted one"},
+    {IN(COLLECT) | IN(PAST), ROUND_SUBMIT, 1, 2, "other", 0, 0, false, NONE, ROUND_PROVE, NONE, 0,
+     "another record than the accepted one"},
+    {IN(COMBINE), ROUND_SUBMIT, 1, 2, "other", 0, 0, false, NONE, ROUND_REFUSE, NONE,
+     REFUSAL_EQUIVOCATION, "another record, too late to be kept"},
     {IN(COLLECT) | IN(PAST) | IN(COMBINE), ROUND_SUBMIT, 2, 2, "update", 0, 0, false, NONE,
      ROUND_REFUSE, NONE, REFUSAL_DECIDED, "the refused record again"},
     {IN(COLLECT) | IN(PAST) | IN(COMBINE), ROUND_SUBMIT, 2, 2, "other", 0, 0, false, NONE,
@@ -178,6 +180,53 @@ static const struct cell cells[] = {
     {IN(GATHER), ROUND_CHECKED, 0, 1, "update", 0, 0, false, NONE, ROUND_LOOK_UP, NONE, 0,
      "its round closed meanwhile"},
 
+    /* checked, declined */
+    {IN(COLLECT) | IN(PAST), ROUND_CHECKED, 0, 2, NULL, 0, 0, true, NONE, ROUND_REFUSE, NONE,
+     REFUSAL_DECIDED, "written down; site 3 is still pending"},
+    {IN(COMBINE), ROUND_CHECKED, 0, 2, NULL, 0, 0, false, NONE, ROUND_REFUSE, NONE, REFUSAL_LATE,
+     "the round closed while it was written down"},
+    {IN(GATHER), ROUND_CHECKED, 0, 1, NULL, 0, 0, false, NONE, ROUND_REFUSE, NONE, REFUSAL_LATE,
+     "its round closed meanwhile"},
+    {IN(COLLECT), ROUND_CHECKED, 1, 2, NULL, 0, 0, false, NONE, ROUND_ACKNOWLEDGE, NONE, 0,
+     "what was accepted stands"},
+
+    /* decline */
+    {IN(NEW), ROUND_DECLINE, 0, 2, NULL, 0, 0, false, NONE, NONE, NONE, 0, "a future round"},
+    {ALL_ROWS, ROUND_DECLINE, 0, 0, NULL, 0, 0, false, NONE, NONE, NONE, 0, "there is no round 0"},
+    {ALL_ROWS, ROUND_DECLINE, 0, 9, NULL, 0, 0, false, NONE, NONE, NONE, 0, "a future round"},
+    {ALL_ROWS & ~IN(NEW), ROUND_DECLINE, 0, 1, NULL, 0, 0, false, NONE, ROUND_REFUSE, NONE,
+     REFUSAL_LATE, "an older round"},
+    {IN(GATHER), ROUND_DECLINE, 0, 2, NULL, 0, 0, false, NONE, ROUND_REFUSE, NONE,
+     REFUSAL_NOT_SELECTED, "nobody is selected yet"},
+    {IN(COLLECT) | IN(PAST), ROUND_DECLINE, 0, 2, NULL, 0, 0, false, NONE, ROUND_RECORD_DECLINE,
+     NONE, REFUSAL_TRAINER_HUNG, "the slot is empty"},
+    {IN(COMBINE), ROUND_DECLINE, 0, 2, NULL, 0, 0, false, NONE, ROUND_REFUSE, NONE, REFUSAL_LATE,
+     "the slot is empty and stays so"},
+    {IN(COLLECT) | IN(PAST) | IN(COMBINE), ROUND_DECLINE, 1, 2, NULL, 0, 0, false, NONE,
+     ROUND_ACKNOWLEDGE, NONE, 0, "it was accepted before"},
+    {IN(COLLECT) | IN(PAST) | IN(COMBINE), ROUND_DECLINE, 2, 2, NULL, 0, 0, false, NONE,
+     ROUND_REFUSE, NONE, REFUSAL_DECIDED, "its update was refused before"},
+    {IN(COLLECT) | IN(PAST) | IN(COMBINE), ROUND_DECLINE, 4, 2, NULL, 0, 0, false, NONE,
+     ROUND_REFUSE, NONE, REFUSAL_NOT_SELECTED, "not selected"},
+    {IN(FINISHED), ROUND_DECLINE, 0, 4, NULL, 0, 0, false, NONE, NONE, NONE, 0,
+     "there will be no round 4"},
+
+    /* equivocated */
+    {IN(NEW), ROUND_EQUIVOCATED, 0, 2, "other", 0, 0, false, NONE, NONE, NONE, 0,
+     "nothing has begun"},
+    {IN(GATHER), ROUND_EQUIVOCATED, 0, 1, "other", 0, 0, false, NONE, ROUND_LOOK_UP, NONE, 0,
+     "its round closed meanwhile"},
+    {IN(COLLECT) | IN(PAST), ROUND_EQUIVOCATED, 1, 2, "other", 0, 0, true, NONE, ROUND_REFUSE, NONE,
+     REFUSAL_EQUIVOCATION, "kept beside the first"},
+    {IN(COLLECT) | IN(PAST), ROUND_EQUIVOCATED, 1, 2, "update", 0, 0, false, NONE,
+     ROUND_ACKNOWLEDGE, NONE, 0, "that one is the first"},
+    {IN(COMBINE), ROUND_EQUIVOCATED, 1, 2, "other", 0, 0, false, NONE, ROUND_REFUSE, NONE,
+     REFUSAL_EQUIVOCATION, "the round closed while it was looked at"},
+    {IN(COLLECT) | IN(PAST), ROUND_EQUIVOCATED, 2, 2, "other", 0, 0, false, NONE, ROUND_REFUSE,
+     NONE, REFUSAL_DECIDED, "there is no first"},
+    {IN(FINISHED), ROUND_EQUIVOCATED, 0, 3, "other", 0, 0, false, NONE, ROUND_LOOK_UP, NONE, 0,
+     "its round closed meanwhile"},
+
     /* closed */
     {IN(NEW), ROUND_CLOSED, 0, 0, "", 0, 0, true, ROUND_GATHER, ROUND_HEAD_HINT, NONE, 0,
      "a study begins"},
@@ -206,7 +255,12 @@ static struct round_event event_of(const struct cell *x)
     case ROUND_TICK:
         return tick(x->number, x->online);
     case ROUND_CHECKED:
-        return check(x->site, x->round, x->record, x->number == 1);
+        return x->record == NULL ? declined(x->site, x->round)
+                                 : check(x->site, x->round, x->record, x->number == 1);
+    case ROUND_DECLINE:
+        return decline(x->site, x->round);
+    case ROUND_EQUIVOCATED:
+        return proven(x->site, x->round, x->record);
     case ROUND_CLOSED:
         return close_round(x->round, (uint32_t)x->number);
     case ROUND_WANT:
@@ -229,7 +283,7 @@ static void test_every_cell_of_the_table_is_as_printed(void **state)
 {
     (void)state;
     static struct round r;
-    bool met[STATE_COUNT][ROUND_RESUME + 1] = {{false}};
+    bool met[STATE_COUNT][ROUND_EQUIVOCATED + 1] = {{false}};
     for (size_t i = 0; i < sizeof cells / sizeof cells[0]; i++) {
         const struct cell *x = &cells[i];
         for (enum state s = NEW; s < STATE_COUNT; s++) {
@@ -248,7 +302,7 @@ static void test_every_cell_of_the_table_is_as_printed(void **state)
         }
     }
     for (enum state s = NEW; s < STATE_COUNT; s++)
-        for (int type = ROUND_TICK; type <= ROUND_RESUME; type++)
+        for (int type = ROUND_TICK; type <= ROUND_EQUIVOCATED; type++)
             if (!met[s][type])
                 fail_msg("the table has no row for state %d, event %d", s, type);
 }
@@ -283,6 +337,85 @@ static void test_the_refused_record_is_answered_with_its_refusal_and_no_other(vo
     e = ask(ROUND_SUBMIT, 2, 2, "other");
     step(&r, &e);
     assert_true(cid_is_none(&effects.items[0].refusal));
+}
+
+static void test_a_site_that_declines_is_answered_and_not_waited_for(void **state)
+{
+    (void)state;
+    static struct round r;
+    struct cid refusal = named("refusal", 0), other = named("update", 0);
+    reach(&r, COLLECT);
+    must(&r, declined(0, 2));
+    const struct round_slot *slot = round_find(&r, 0);
+    assert_int_equal(slot->state, ROUND_REFUSED);
+    assert_true(cid_is_none(&slot->record));
+    assert_true(cid_equal(&slot->refusal, &refusal));
+    assert_true(cid_equal(&effects.items[0].refusal, &refusal));
+    struct round_event e = decline(0, 2);
+    e.code = REFUSAL_TRAINER_DIED; /* it has tried again */
+    assert_false(step(&r, &e));
+    assert_true(cid_equal(&effects.items[0].refusal, &refusal)); /* as it was answered before */
+    e = ask(ROUND_SUBMIT, 0, 2, "update");
+    assert_false(step(&r, &e));
+    assert_int_equal(effects.items[0].code, REFUSAL_DECIDED);
+    assert_true(cid_is_none(&effects.items[0].refusal));
+    assert_true(cid_equal(&effects.items[0].record, &other));
+    must(&r, check(3, 2, "update", true)); /* nobody is pending any more: no deadline is needed */
+    assert_int_equal(r.phase, ROUND_COMBINE);
+    assert_false(r.past);
+}
+
+static void test_the_last_one_to_decline_closes_the_round(void **state)
+{
+    (void)state;
+    static struct round r;
+    reach(&r, COLLECT);
+    must(&r, check(3, 2, "update", true));
+    must(&r, declined(0, 2));
+    assert_int_equal(r.phase, ROUND_COMBINE);
+    assert_true(effects_are(ROUND_REFUSE, ROUND_COMBINE_JOB));
+}
+
+static void test_two_stories_leave_the_first_and_one_proof(void **state)
+{
+    (void)state;
+    static struct round r;
+    struct cid first = named("update", 1), proof = named("proof against", 1);
+    reach(&r, COLLECT);
+    must(&r, proven(1, 2, "other"));
+    const struct round_slot *slot = round_find(&r, 1);
+    assert_int_equal(slot->state, ROUND_ACCEPTED);
+    assert_true(cid_equal(&slot->record, &first));
+    assert_true(cid_equal(&slot->evidence, &proof));
+    assert_int_equal(slot->bytes, 101 + 1000);
+    assert_int_equal(slot->weight, 11);
+    assert_true(cid_equal(&effects.items[0].refusal, &proof));
+    assert_int_equal(r.accepted, 1);
+    static const char *const more[] = {"other", "a third"};
+    for (size_t i = 0; i < 2; i++) {
+        struct round_event e = ask(ROUND_SUBMIT, 1, 2, more[i]);
+        assert_false(step(&r, &e)); /* answered, not looked at again */
+        assert_true(effects_are(ROUND_REFUSE, NONE));
+        assert_int_equal(effects.items[0].code, REFUSAL_EQUIVOCATION);
+        e = proven(1, 2, more[i]); /* nor taken */
+        e.refusal = named("another proof", 1);
+        assert_false(step(&r, &e));
+    }
+    assert_true(cid_equal(&round_find(&r, 1)->evidence, &proof));
+    struct round_event e = ask(ROUND_SUBMIT, 1, 2, "update");
+    assert_false(step(&r, &e));
+    assert_true(effects_are(ROUND_ACKNOWLEDGE, NONE));
+}
+
+static void test_the_optimisers_state_comes_with_its_model(void **state)
+{
+    (void)state;
+    static struct round r;
+    struct cid before = named("state", 2);
+    reach(&r, COMBINE);
+    assert_true(cid_is_none(&r.state)); /* round 1 left none */
+    must(&r, close_round(2, 0));
+    assert_true(cid_equal(&r.state, &before));
 }
 
 /* --- selecting --- */
@@ -344,6 +477,71 @@ static void test_selection_takes_the_fraction_but_at_least_the_minimum(void **st
                 assert_int_not_equal(r.slots[k].site, r.slots[n].site);
         }
     }
+}
+
+/* A measurement wants everybody; a fraction is for what trains. */
+static void test_rules_that_do_not_train_ask_everybody(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *rule;
+        uint32_t selected;
+    } rows[] = {{"fedavg", 4}, {"moments", 20}, {"evaluate", 20}};
+    for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
+        static struct round r;
+        struct plan plan = the_plan();
+        struct round_event e = tick(1, 0xfffff);
+        e.admitted = 20;
+        plan.fraction_ppm = 100000;
+        snprintf(plan.schedule[0].rule, sizeof plan.schedule[0].rule, "%s", rows[i].rule);
+        open_with(&r, &plan, &e);
+        if (r.slot_count != rows[i].selected)
+            fail_msg("%s: %u selected", rows[i].rule, r.slot_count);
+    }
+}
+
+static void test_each_round_draws_anew(void **state)
+{
+    (void)state;
+    static struct round r;
+    uint64_t chosen[3] = {0};
+    struct plan plan = the_plan();
+    plan.fraction_ppm = 250000;
+    for (uint64_t round = 0; round < 3; round++) {
+        struct round_event begin = close_round(round, 0), e = tick(1, UINT64_MAX);
+        plan.schedule[0].rounds = 4;
+        e.admitted = 64;
+        effects.count = 0;
+        memset(&r, 0, sizeof r);
+        assert_true(round_step(&r, &plan, &begin, &effects));
+        assert_true(round_step(&r, &plan, &e, &effects));
+        for (uint32_t i = 0; i < r.slot_count; i++)
+            chosen[round] |= 1ull << r.slots[i].site;
+    }
+    assert_true(chosen[0] != chosen[1] && chosen[1] != chosen[2]);
+}
+
+/* It is there, and is not taken in: the others are at work already. */
+static void test_a_site_that_comes_late_is_asked_in_the_next_round(void **state)
+{
+    (void)state;
+    static struct round r;
+    reach(&r, GATHER);
+    must(&r, tick(1000, 0xf));
+    for (uint32_t site = 0; site < 4; site++) {
+        struct round_event e = tick(1001 + site, 0x1f);
+        assert_false(step(&r, &e));
+        must(&r, check(site, 2, "update", true));
+    }
+    assert_int_equal(r.phase, ROUND_COMBINE);
+    assert_null(round_find(&r, 4));
+    must(&r, close_round(2, 0));
+    struct plan plan = the_plan();
+    plan.schedule[0].rounds = 4;
+    r.phase = ROUND_GATHER; /* of a longer schedule than that of the other tests */
+    struct round_event e = tick(2000, 0x1f);
+    assert_true(round_step(&r, &plan, &e, &effects));
+    assert_non_null(round_find(&r, 4));
 }
 
 static void test_no_more_than_the_slots_are_selected(void **state)
@@ -421,6 +619,8 @@ static void test_a_journalled_event_comes_back_as_it_was(void **state)
         tick(6, 0),
         check(9, 3, "update", true),
         check(ROSTER_SITES_MAX - 1, 3, "update", false),
+        declined(9, 3),
+        proven(9, 3, "other"),
         close_round(0, 0),
         close_round(UINT64_MAX - 1, 3),
     };
@@ -441,7 +641,7 @@ static void test_events_that_change_nothing_have_no_form(void **state)
     (void)state;
     struct buf text = buf_new(4096);
     static const enum round_event_type types[] = {ROUND_WANT, ROUND_MISSING, ROUND_SUBMIT,
-                                                  ROUND_RESUME};
+                                                  ROUND_DECLINE, ROUND_RESUME};
     for (size_t i = 0; i < sizeof types / sizeof types[0]; i++) {
         struct round_event e = ask(types[i], 1, 1, "update");
         assert_int_equal(encode(&e, &text), 0);
@@ -480,13 +680,14 @@ static void test_a_journal_of_another_version_is_refused_by_that_name(void **sta
         int code;
         const char *why;
     } rows[] = {
-        {{0x82, 6, 2}, 3, ERR_UNSUPPORTED, "version 2"},
-        {{0x84, 6, 2, 0, 0}, 5, ERR_UNSUPPORTED, "version 2 with other fields"},
-        {{0x82, 6, 1}, 3, ERR_MALFORMED, "version 1, but too short"},
+        {{0x82, 6, 3}, 3, ERR_UNSUPPORTED, "version 3"},
+        {{0x84, 6, 1, 0, 0}, 5, ERR_UNSUPPORTED, "version 1 with other fields"},
+        {{0x82, 6, 2}, 3, ERR_MALFORMED, "version 2, but too short"},
         {{0x81, 6}, 2, ERR_MALFORMED, "no version"},
         {{0x82, 6, 0x61, 'x'}, 4, ERR_MALFORMED, "a text for a version"},
         {{0x81, 2}, 2, ERR_MALFORMED, "an event that is never journalled"},
-        {{0x81, 8}, 2, ERR_MALFORMED, "an unknown type"},
+        {{0x81, 8}, 2, ERR_MALFORMED, "another that is never journalled"},
+        {{0x81, 10}, 2, ERR_MALFORMED, "an unknown type"},
         {{0x80}, 1, ERR_MALFORMED, "nothing inside"},
         {{0xa0}, 1, ERR_MALFORMED, "a map"},
     };
@@ -497,6 +698,18 @@ static void test_a_journal_of_another_version_is_refused_by_that_name(void **sta
         if (rc != rows[i].code)
             fail_msg("%s: %d", rows[i].why, rc);
     }
+}
+
+static void test_an_accepted_update_has_a_name(void **state)
+{
+    (void)state;
+    struct buf text = buf_new(4096);
+    struct round_event e = declined(1, 2), back;
+    e.fit = true;
+    encode(&e, &text);
+    struct cbor r = cbor_reader(buf_bytes(&text));
+    assert_int_equal(round_event_decode(&r, &back, NULL), ERR_MALFORMED);
+    buf_fini(&text);
 }
 
 static void test_an_online_set_past_the_roster_is_refused(void **state)
@@ -535,8 +748,15 @@ int main(void)
         cmocka_unit_test(test_every_cell_of_the_table_is_as_printed),
         cmocka_unit_test(test_a_decided_slot_keeps_what_was_checked),
         cmocka_unit_test(test_the_refused_record_is_answered_with_its_refusal_and_no_other),
+        cmocka_unit_test(test_a_site_that_declines_is_answered_and_not_waited_for),
+        cmocka_unit_test(test_the_last_one_to_decline_closes_the_round),
+        cmocka_unit_test(test_two_stories_leave_the_first_and_one_proof),
+        cmocka_unit_test(test_the_optimisers_state_comes_with_its_model),
         cmocka_unit_test(test_selection_is_a_function_of_plan_round_and_online_set),
         cmocka_unit_test(test_selection_takes_the_fraction_but_at_least_the_minimum),
+        cmocka_unit_test(test_rules_that_do_not_train_ask_everybody),
+        cmocka_unit_test(test_each_round_draws_anew),
+        cmocka_unit_test(test_a_site_that_comes_late_is_asked_in_the_next_round),
         cmocka_unit_test(test_no_more_than_the_slots_are_selected),
         cmocka_unit_test(test_the_roster_is_bound_by_selecting),
         cmocka_unit_test(test_nobody_left_past_the_deadline_fails_the_round),
@@ -545,6 +765,7 @@ int main(void)
         cmocka_unit_test(test_events_that_change_nothing_have_no_form),
         cmocka_unit_test(test_every_flipped_bit_is_refused_or_another_event),
         cmocka_unit_test(test_a_journal_of_another_version_is_refused_by_that_name),
+        cmocka_unit_test(test_an_accepted_update_has_a_name),
         cmocka_unit_test(test_an_online_set_past_the_roster_is_refused),
         cmocka_unit_test(test_effects_past_the_limit_are_lost_and_harm_no_other),
     };

@@ -55,8 +55,9 @@ struct guest {
     uint8_t boot[MSG_BOOT_BYTES];
     char token[MSG_TOKEN_MAX];
     uint64_t sequence;
-    struct buf head; /* the newest signed statement that Done brought */
-    struct msg got;  /* the newest message */
+    struct buf head;  /* the newest signed statement that Done brought */
+    struct msg got;   /* the newest message */
+    const char *code; /* by which the next task is declined */
 };
 
 /* An update before it is sealed: an index of `shards` times one shard of equal values. */
@@ -172,6 +173,8 @@ UNUSED static void guest_ask(struct guest *g, enum msg_type type, uint64_t round
     m.round = round;
     if (record != NULL)
         m.record = *record;
+    if (type == MSG_DECLINE)
+        snprintf(m.code, sizeof m.code, "%s", g->code);
     if (g->welcomed)
         guest_send(g, &m);
     else
@@ -425,11 +428,9 @@ UNUSED static void guest_check_receipt(const struct guest *g)
     MUST_HOLD(cid_equal(&r.record, &m->record) && r.round == m->round);
 }
 
-/* Submits `record` till there is an answer, and says it. */
-UNUSED static void guest_submit(struct guest *g, uint64_t round, const struct cid *record)
+UNUSED static void guest_say_answer(const struct guest *g)
 {
     char line[1024];
-    guest_ask_until(g, MSG_SUBMIT, round, record, guest_is_answer);
     if (g->got.type == MSG_ACCEPTED) {
         guest_check_receipt(g);
         snprintf(line, sizeof line, "accepted");
@@ -440,6 +441,22 @@ UNUSED static void guest_submit(struct guest *g, uint64_t round, const struct ci
         snprintf(line, sizeof line, "missing %zu", g->got.cid_count);
     }
     guest_say(line);
+}
+
+/* Submits `record` till there is an answer, and says it. */
+UNUSED static void guest_submit(struct guest *g, uint64_t round, const struct cid *record)
+{
+    guest_ask_until(g, MSG_SUBMIT, round, record, guest_is_answer);
+    guest_say_answer(g);
+}
+
+/* The same for a task that is declined by `code`. */
+UNUSED static void guest_decline(struct guest *g, uint64_t round, const char *code)
+{
+    const struct cid none = {.size = 0};
+    g->code = code;
+    guest_ask_until(g, MSG_DECLINE, round, &none, guest_is_answer);
+    guest_say_answer(g);
 }
 
 #endif

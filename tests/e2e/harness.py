@@ -4,9 +4,11 @@
 The programs are those of the tree named by COLMEIA_BIN (a test build, so that failpoints work); nothing here knows how
 they work inside. Every wait has a generous limit and says what it waited for."""
 
+import base64
 import json
 import os
 import pathlib
+import re
 import shutil
 import signal
 import subprocess
@@ -44,7 +46,8 @@ trainer = "{trainer}"
 epochs = 2
 batch = 8
 learning_rate = 0.1
-l2 = 0.001
+weight_decay = 0.001
+{training}
 
 [retention]
 updates = {keep_updates}
@@ -54,7 +57,7 @@ models = {keep_models}
 
 def plan(**changes):
     values = dict(seed=7, name="e2e", architecture="logistic", features=3, minimum=3, quorum=2, fraction=1.0, deadline=60,
-                  schedule='"moments 1", "fedavg 3", "evaluate 1"', trainer="native", keep_updates=0, keep_models=0)
+                  schedule='"moments 1", "fedavg 3", "evaluate 1"', trainer="native", training="", keep_updates=0, keep_models=0)
     values.update(changes)
     return PLAN.format(**values)
 
@@ -88,6 +91,21 @@ def wait_for(what, condition, seconds=WAIT_SECONDS):
             return value
         time.sleep(0.02)
     raise AssertionError(f"waited {seconds} s for {what}")
+
+
+def parent_of(pid):
+    """The parent of a process that still runs; None for one that has ended, buried or not."""
+    try:
+        state, parent = pathlib.Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()[:2]
+    except OSError:
+        return None
+    return None if state in "ZX" else int(parent)
+
+
+def children(pid):
+    """The processes that `pid` started and that still run."""
+    everybody = (int(path.name) for path in pathlib.Path("/proc").glob("[0-9]*"))
+    return [process for process in everybody if parent_of(process) == pid]
 
 
 class Process:
@@ -149,9 +167,10 @@ class Study(unittest.TestCase):
 
     # --- the README's commands
 
-    def init(self, model=None, **changes):
-        path = self.dir / "plan.toml"
-        path.write_text(plan(**changes))
+    def init(self, model=None, plan_file=None, **changes):
+        path = plan_file or self.dir / "plan.toml"
+        if plan_file is None:
+            path.write_text(plan(**changes))
         extra = ["--model", model] if model else []
         done = run("colmeia-coordinator", "init", self.coordinator_dir, "--plan", path, "--listen", "127.0.0.1:0", *extra)
         self.invitation = done.stdout.strip()
@@ -162,11 +181,24 @@ class Study(unittest.TestCase):
         return self.dir / "coordinator"
 
     def worker_init(self, name, rows=40, data=None):
-        path = self.dir / f"{name}.csv"
-        path.write_text(data if data is not None else table(rows, len(self.sites) + 1))
+        """`data`: the path of a file, or the text of a table; a small table of our own if it is None."""
+        path = data
+        if not isinstance(data, pathlib.Path):
+            path = self.dir / f"{name}.csv"
+            path.write_text(data if data is not None else table(rows, len(self.sites) + 1))
         site = run("colmeia-worker", "init", self.dir / name, "--name", name, "--data", path, "--study", self.invitation).stdout.strip()
         self.sites.append(name)
         return site
+
+    def set_trainer(self, name, *command, **limits):
+        """Writes the table [trainer] of a site's config.toml in place of the one that is there."""
+        path = self.dir / name / "config.toml"
+        lines = [path.read_text().split("\n[trainer]")[0], "[trainer]", f"command = {json.dumps([str(word) for word in command])}"]
+        path.write_text("\n".join(lines + [f"{key} = {value}" for key, value in limits.items()]) + "\n")
+
+    def trainer_digest(self, name):
+        """What `colmeia-worker trainer` says after a handshake."""
+        return re.search(r"\b[0-9a-f]{64}\b", run("colmeia-worker", "trainer", self.dir / name).stdout).group()
 
     def admit(self, site):
         return run("colmeia-coordinator", "admit", self.coordinator_dir, site)
@@ -231,6 +263,23 @@ class Study(unittest.TestCase):
 
     def wait_event(self, name, event, count=1):
         return wait_for(f"{count} x {event} at {name}", lambda: len(self.events(name, event)) >= count and self.events(name, event))
+
+    def record(self, cid, name="coordinator"):
+        """A record's bytes, as a folder holds them: alone, or in the pack of its update."""
+        digest = self.digest(cid)
+        for path in self.dir.glob(f"{name}/**/*"):
+            if path.name == cid:
+                return path.read_bytes()
+            if path.suffix == ".car":
+                pack = path.read_bytes()
+                if digest in pack:  # CID, then the block; its length is the varint before the CID
+                    return pack[pack.index(digest) + len(digest):]
+        raise AssertionError(f"{name} does not hold {cid}")
+
+    @staticmethod
+    def digest(cid):
+        """The 32 bytes of SHA-256 in a CID's text."""
+        return base64.b32decode(cid[1:].upper() + "=" * (-len(cid[1:]) % 8))[-32:]
 
     def verify(self, name="coordinator", check=0):
         """`colmeia verify`'s final model."""

@@ -179,16 +179,30 @@ static void tell_too_much(struct guest *g)
     guest_submit(g, 1, &d.record);
 }
 
+/* Three, of which the second is the proof; then the first again. */
 static void tell_two_stories(struct guest *g)
 {
-    struct draft first = seal_honest(g, 1, 1), second = first;
+    struct draft first = seal_honest(g, 1, 1), other = first;
     guest_upload(g, &first, 1);
     guest_submit(g, 1, &first.record);
-    second.value = 2;
-    guest_seal(g, &second);
-    guest_upload(g, &second, 1);
-    guest_submit(g, 1, &second.record);
+    for (other.value = 2; other.value <= 3; other.value++) {
+        guest_seal(g, &other);
+        guest_submit(g, 1, &other.record);
+        guest_upload(g, &other, 1);
+        guest_submit(g, 1, &other.record);
+    }
     guest_submit(g, 1, &first.record);
+}
+
+/* The first code counts. In the next round all is well. */
+static void tell_of_failure(struct guest *g)
+{
+    guest_take_task(g, 1);
+    guest_decline(g, 1, "trainer-not-finite");
+    guest_decline(g, 1, "trainer-died");
+    struct draft d = seal_honest(g, 2, 2);
+    guest_upload(g, &d, 2);
+    guest_submit(g, 2, &d.record);
 }
 
 static void tell_twice(struct guest *g)
@@ -249,7 +263,7 @@ static void tell_an_old_story(struct guest *g)
 static void send_noise(struct guest *g)
 {
     uint8_t chance[64];
-    for (enum msg_type type = MSG_HELLO; type <= MSG_DENIED; type++) {
+    for (enum msg_type type = MSG_HELLO; type <= MSG_DECLINE; type++) {
         struct msg m;
         msg_init(&m, type);
         random_bytes(chance, sizeof chance);
@@ -351,6 +365,7 @@ static const struct lie lies[] = {
     {"over-quota", NULL, tell_too_much},
     {"crumbs", NULL, tell_crumbs},
     {"equivocation", NULL, tell_two_stories},
+    {"failure", NULL, tell_of_failure},
     {"duplicate", NULL, tell_twice},
     {"late", NULL, tell_late},
     {"not-selected", NULL, tell_unasked},

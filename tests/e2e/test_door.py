@@ -1,9 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
 """Checks at the door: a site that lies is named and refused, and the round goes on with the others."""
 
-import base64
+import json
 import pathlib
 import re
+import signal
 
 from tests.e2e.harness import Study, run, wait_for
 
@@ -22,9 +23,9 @@ class Door(Study):
     def start_liar(self, lie):
         return self._start("liar", "tests/e2e/liar", self.dir / "liar", lie)
 
-    def start_all(self, lie, held=None):
-        """`held`: the honest sites that stop themselves when they are about to submit."""
-        self.coordinator = self.start_coordinator()
+    def start_all(self, lie, held=None, fault=None):
+        """`held`: the honest sites that stop themselves when they are about to submit. `fault`: the coordinator's."""
+        self.coordinator = self.start_coordinator(fault)
         self.honest = [self.start_worker(name, "worker-before-submit:1=stop" if name == held else None)
                        for name in self.sites if name != "liar"]
         self.liar = self.start_liar(lie)
@@ -51,6 +52,9 @@ class Door(Study):
         """A block of the coordinator's store, such as a record."""
         return (self.coordinator_dir / "shared/blocks" / cid[-3:-1] / cid).read_bytes()
 
+    def site_states(self):
+        return {s["name"]: s["state"] for s in json.loads((self.coordinator_dir / "status.json").read_text())["sites"]}
+
     def assert_refused(self, code, listed=True, round=1):
         """The liar was told, the log has it, a person can read it; `listed`: the round's record, too."""
         told = [a for a in self.answers() if a.startswith(f"refused {code} ")]
@@ -67,7 +71,7 @@ class Door(Study):
             return
         refusal = logged[0]["refusal"]
         self.assertIn(code.encode(), self.block(refusal))
-        self.assertIn(base64.b32decode(refusal[1:].upper() + "=" * (-len(refusal[1:]) % 8)), self.block(record))
+        self.assertIn(self.digest(refusal), self.block(record))
 
     def assert_round(self, answered, refused, number=1):
         r = self.events("coordinator", "round")[number - 1]
@@ -99,15 +103,85 @@ class ALie(Door):
         self.assert_refused("wrong-round", listed=False)
         self.assert_round(2, 0)
 
-    def test_a_second_record_is_equivocation_and_the_first_one_stands(self):
+    def test_of_two_stories_the_first_stands_and_both_are_kept(self):
         self.three_sites()
         self.start_all("equivocation", held="site-2")
-        answers = self.wait_answers(3)
+        answers = self.wait_answers(6)
+        status = wait_for("status to say so", lambda: "equivocated" in (self.coordinator_dir / "status.json").read_text() and self.site_states())
+        self.release(self.honest[1])
+        self.end_all()  # verify asks for both records
+        self.assertEqual([a.split()[0] for a in answers], ["accepted", "missing", "refused", "refused", "refused", "accepted"])
+        self.assertEqual(answers[1], "missing 1", "the record alone is the proof")
+        self.assertEqual(status["liar"], "equivocated")
+        self.assert_round(3, 1)
+        (proof,) = self.events("coordinator", "equivocation")
+        self.assertEqual((proof["site"], proof["round"]), ("liar", 1))
+        self.assertEqual([e["record"] for e in self.events("coordinator", "update-accepted") if e["site"] == "liar"], [proof["accepted"]])
+        self.assertNotEqual(proof["accepted"], proof["record"])
+        self.assertRegex(self.coordinator.text(), "liar sent two differing updates \\(equivocation\\)")
+        self.assertIn("liar sent two differing updates", run("colmeia", "log", self.coordinator_dir).stdout)
+        refusal = self.block(proof["refusal"])
+        self.assertIn(b"equivocation", refusal)
+        self.assertIn(self.digest(proof["record"]), refusal)
+        record = self.block(self.events("coordinator", "round")[0]["record"])
+        self.assertIn(self.digest(proof["refusal"]), record)
+        self.assertIn(self.digest(proof["accepted"]), record)
+        packs = b"".join(path.read_bytes() for path in (self.coordinator_dir / "updates").glob("*/1.car"))
+        for name in ("accepted", "record"):
+            self.assertIn(self.digest(proof[name]), packs)
+        told = [e for e in self.events("coordinator", "update-refused") if e["site"] == "liar"]
+        self.assertEqual([(e["code"], e["refusal"]) for e in told], [("equivocation", None)], "a third is told once, and not kept")
+
+    def test_a_proof_that_is_taken_away_is_missed(self):
+        self.three_sites()
+        self.start_all("equivocation", held="site-2")
+        self.wait_answers(6)
         self.release(self.honest[1])
         self.end_all()
-        self.assertEqual([a.split()[0] for a in answers], ["accepted", "refused", "accepted"])
-        self.assert_refused("equivocation", listed=False)
-        self.assert_round(3, 0)
+        (proof,) = self.events("coordinator", "equivocation")
+        victim = next(path for path in (self.coordinator_dir / "updates").glob("*/1.car") if self.digest(proof["record"]) in path.read_bytes())
+        data = victim.read_bytes()
+        at = data.index(self.digest(proof["record"]))
+        victim.write_bytes(data[:at - 6])  # from its section on; the accepted one's blocks came before
+        done = self.verify(check=1)
+        self.assertIn("its proof", done.stderr)
+
+    def test_a_failed_task_is_declined_and_the_round_does_not_wait(self):
+        self.three_sites(schedule='"fedavg 2"')
+        self.start_all("failure")
+        self.end_all()
+        words = [a.split()[:2] for a in self.answers()]
+        self.assertEqual(words, [["refused", "trainer-not-finite"]] * 2 + [["accepted"]])
+        self.assert_round(2, 1)
+        self.assert_round(3, 0, number=2)
+        (told,) = self.events("coordinator", "update-refused")
+        self.assertEqual((told["site"], told["round"], told["code"], told["record"]), ("liar", 1, "trainer-not-finite", None))
+        self.assertRegex(self.coordinator.text(), "task of liar declined \\(trainer-not-finite\\): liar: ")
+        self.assertIn(self.digest(told["refusal"]), self.block(self.events("coordinator", "round")[0]["record"]))
+
+    def killed(self, lie, answered, **changes):
+        """The coordinator dies between a refusal and its journal: the next one makes the same again."""
+        self.three_sites(**changes)
+        self.start_all(lie, held="site-2", fault="refusal-stored=kill")
+        self.assertEqual(self.coordinator.wait(), -signal.SIGKILL, self.coordinator.text())
+        refusals = lambda: {path.name for path in (self.coordinator_dir / "shared/blocks").glob("*/*") if b"colmeia/refusal/1" in path.read_bytes()}
+        stored = refusals()
+        self.assertEqual(len(stored), 1)
+        self.coordinator = self.start_coordinator()
+        wait_for("the liar's refusal", lambda: any(a.startswith("refused") for a in self.answers()))
+        self.release(self.honest[1])
+        self.end_all()
+        self.assertEqual(refusals(), stored)
+        self.assert_round(answered, 1)
+
+    def test_a_decline_is_written_down_whatever_dies(self):
+        self.killed("failure", 2, schedule='"fedavg 2"')
+
+    def test_a_proof_is_written_down_whatever_dies(self):
+        self.killed("equivocation", 3)
+
+    def test_a_refusal_is_written_down_whatever_dies(self):
+        self.killed("nan", 2)
 
     def test_the_same_record_again_gets_the_same_acknowledgement(self):
         self.three_sites()

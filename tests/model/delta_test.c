@@ -186,6 +186,60 @@ static void test_a_truth_value_is_0_or_1(void **state)
     assert_string_equal(err.text, "element 2 is 2, not a BOOL");
 }
 
+/* In the dtype that deltas are stored in, one after another. */
+static double naive_squares(enum dtype stored, const uint8_t *delta, size_t n)
+{
+    double sum = 0;
+    for (size_t i = 0; i < n; i++) {
+        double value = dtype_get(stored, delta + i * dtype_bytes(stored));
+        double square = value * value;
+        sum = sum + square;
+    }
+    return sum;
+}
+
+static void test_squares_are_summed_in_element_order(void **state)
+{
+    (void)state;
+    enum {
+        N = 4099
+    };
+    static const enum dtype dtypes[] = {DTYPE_F32, DTYPE_F64, DTYPE_F16, DTYPE_BF16};
+    uint8_t *random = stream_bytes("squares", 4 * N), *delta = malloc(8 * N);
+    assert_non_null(delta);
+    for (size_t k = 0; k < COUNT(dtypes); k++) {
+        struct shard s = shard_of(USE_MEAN, dtypes[k], N);
+        enum dtype stored = dtypes[k] == DTYPE_F64 ? DTYPE_F64 : DTYPE_F32;
+        double backwards = 0;
+        for (size_t i = 0; i < N; i++) { /* of many sizes, so that the order shows */
+            double value = 1 + (double)bytes_get_u32(random + 4 * i) / 0x1p32;
+            dtype_put(stored, delta + i * dtype_bytes(stored), ldexp(value, (int)(i % 30)));
+        }
+        double want = naive_squares(stored, delta, N), got = delta_squares(&s, delta);
+        assert_memory_equal(&got, &want, sizeof got);
+        for (size_t i = N; i-- > 0;) {
+            double value = dtype_get(stored, delta + i * dtype_bytes(stored));
+            backwards += value * value;
+        }
+        assert_true(got != backwards); /* else this test could not tell */
+    }
+    free(random);
+    free(delta);
+}
+
+static void test_squares_of_the_largest_values(void **state)
+{
+    (void)state;
+    static const float single[2] = {-FLT_MAX, FLT_MAX};
+    static const double wide[2] = {1e200, 1};
+    struct shard s = shard_of(USE_MEAN, DTYPE_F32, 2);
+    assert_true(delta_squares(&s, single) == 2 * (double)FLT_MAX * (double)FLT_MAX);
+    s = shard_of(USE_MEAN, DTYPE_F64, 2);
+    assert_true(isinf(delta_squares(&s, wide)));
+    s.elements = 0;
+    assert_true(delta_squares(&s, wide) == 0);
+}
+
 static void test_null_means_every_byte_is_zero(void **state)
 {
     (void)state;
@@ -226,6 +280,8 @@ int main(void)
         cmocka_unit_test(test_a_nan_with_any_payload_is_found),
         cmocka_unit_test(test_the_length_must_be_the_shard_s),
         cmocka_unit_test(test_a_truth_value_is_0_or_1),
+        cmocka_unit_test(test_squares_are_summed_in_element_order),
+        cmocka_unit_test(test_squares_of_the_largest_values),
         cmocka_unit_test(test_null_means_every_byte_is_zero),
         cmocka_unit_test(test_an_unchanged_model_is_null_and_a_changed_sign_of_zero_is_not),
     };

@@ -97,7 +97,7 @@ static void memory_free(struct memory *m)
     free(m);
 }
 
-static int stream(struct memory *m, size_t threads, bool *finite, struct err *err)
+static int stream(struct memory *m, size_t threads, struct combine_found *found, struct err *err)
 {
     static const uint32_t weights[UPDATES] = {5, 1, 7};
     struct combine_sum sum = {
@@ -112,7 +112,7 @@ static int stream(struct memory *m, size_t threads, bool *finite, struct err *er
     struct jobs *jobs = NULL;
     if (threads > 0)
         assert_int_equal(jobs_new(threads, &jobs, NULL), 0);
-    int rc = combine_stream(&sum, &source, &sink, jobs, finite, err);
+    int rc = combine_stream(&sum, &source, &sink, jobs, found, err);
     jobs_free(jobs);
     return rc;
 }
@@ -126,10 +126,10 @@ static void test_leaves_are_read_once_and_shards_twice_at_edges_only(void **stat
     (void)state;
     struct layout *l = LAYOUT(three_windows);
     struct memory *m = memory_new(l);
-    bool finite = false;
+    struct combine_found found = {.finite = false};
     size_t twice = 0;
-    assert_int_equal(stream(m, 2, &finite, NULL), 0);
-    assert_true(finite);
+    assert_int_equal(stream(m, 2, &found, NULL), 0);
+    assert_true(found.finite);
     assert_int_equal(m->written, m->base.size);
     assert_false(m->disorder);
     assert_false(m->unexpected);
@@ -162,9 +162,9 @@ static void test_the_first_failing_shard_is_told_whatever_the_threads_do(void **
     for (size_t threads = 0; threads < 4; threads++) {
         struct memory *m = memory_new(l);
         struct err err = {0};
-        bool finite = true;
+        struct combine_found found;
         m->fail_at_shard = 7;
-        assert_int_equal(stream(m, threads, &finite, &err), ERR_IO);
+        assert_int_equal(stream(m, threads, &found, &err), ERR_IO);
         assert_string_equal(err.text, "shard 7 failed");
         assert_int_equal(m->written, 0);
         memory_free(m);
@@ -177,16 +177,19 @@ static void test_one_result_that_is_not_finite_is_told(void **state)
     (void)state;
     struct layout *l = LAYOUT(three_windows);
     struct memory *m = memory_new(l);
-    bool finite = true;
+    struct combine_found found;
     m->step = 0x1p127f;
     dtype_put(DTYPE_F32, element_of(l, &m->base, "c", 899999), 0x1.8p127);
     dtype_put(DTYPE_F32, element_of(l, &m->base, "b", 7), (double)INFINITY); /* fixed: not ours */
-    assert_int_equal(stream(m, 2, &finite, NULL), 0);
-    assert_false(finite);
+    assert_int_equal(stream(m, 2, &found, NULL), 0);
+    assert_false(found.finite);
+    assert_int_equal(found.suspect, 0); /* all are alike */
+    assert_ptr_equal(found.tensor, layout_find(l, "c"));
     dtype_put(DTYPE_F32, element_of(l, &m->base, "c", 899999), 0);
     m->written = 0;
-    assert_int_equal(stream(m, 2, &finite, NULL), 0);
-    assert_true(finite);
+    assert_int_equal(stream(m, 2, &found, NULL), 0);
+    assert_true(found.finite);
+    assert_true(found.suspect == SIZE_MAX && found.tensor == NULL);
     memory_free(m);
     layout_free(l);
 }
@@ -197,13 +200,13 @@ static void test_a_base_of_another_length_is_malformed(void **state)
     static const struct spec specs[] = {{"a", DTYPE_F32, USE_MEAN, 100}};
     struct layout *l = LAYOUT(specs);
     struct memory *m = memory_new(l);
-    bool finite;
+    struct combine_found found;
     m->base.size--;
-    assert_int_equal(stream(m, 0, &finite, NULL), ERR_MALFORMED);
+    assert_int_equal(stream(m, 0, &found, NULL), ERR_MALFORMED);
     m->base.size += 2;
-    assert_int_equal(stream(m, 0, &finite, NULL), ERR_MALFORMED);
+    assert_int_equal(stream(m, 0, &found, NULL), ERR_MALFORMED);
     m->base.size--;
-    assert_int_equal(stream(m, 0, &finite, NULL), 0);
+    assert_int_equal(stream(m, 0, &found, NULL), 0);
     memory_free(m);
     layout_free(l);
 }

@@ -18,7 +18,7 @@
 
 #include "tests/scratch.h"
 
-#include "model/logistic.h"
+#include "model/network.h"
 #include "model/safetensors.h"
 #include "study/roster.h"
 #include "study/study.h"
@@ -117,8 +117,8 @@ UNUSED static struct plan fixture_plan(const struct cid *layout, const struct ci
                          .epochs = 2,
                          .batch = 8,
                          .learning_rate = 0.25,
-                         .l2 = 0.001,
-                         .optimiser = "none",
+                         .weight_decay = 0.001,
+                         .optimiser = {.kind = OPTIMISER_NONE, .rate = 1},
                          .codec = "plain"};
 }
 
@@ -172,7 +172,9 @@ UNUSED static void fixture_init(struct fixture *f, const struct fixture_options 
     struct buf block = buf_new(STORE_BLOCK_BYTES_MAX);
     struct charter charter;
     struct layout *made = NULL;
-    size_t features = o->features == 0 ? 3 : o->features;
+    const struct network network = {
+        .kind = NETWORK_LOGISTIC, .features = o->features == 0 ? 3 : o->features, .classes = 2};
+    const uint8_t seed[HASH_BYTES] = {0};
     memset(f, 0, sizeof *f);
     f->dir = scratch;
     f->site_count = o->sites;
@@ -184,7 +186,7 @@ UNUSED static void fixture_init(struct fixture *f, const struct fixture_options 
     f->study_id = fixture_put(f, &block);
 
     if (o->layout == NULL)
-        MUST(logistic_layout(features, &made, err));
+        MUST(network_layout(&network, &made, err));
     const struct layout *l = o->layout != NULL ? o->layout : made;
     buf_clear(&block);
     MUST(layout_encode(l, &block, err));
@@ -194,7 +196,7 @@ UNUSED static void fixture_init(struct fixture *f, const struct fixture_options 
     if (o->data != NULL)
         memcpy(data, o->data, (size_t)l->data_bytes);
     else if (o->layout == NULL)
-        logistic_init(l, data);
+        network_init(&network, l, seed, data);
     f->model = fixture_model(f->store, l, data);
     free(data);
     layout_free(made);

@@ -118,7 +118,7 @@ UNUSED static void assert_others_are_refused(struct bytes in, const struct key *
     char kind[RECORD_KIND_MAX];
     assert_int_equal(record_open(in, NULL, &r, NULL), 0);
     memcpy(kind, r.kind, sizeof kind);
-    kind[strlen(kind) - 1] = '2';
+    kind[strlen(kind) - 1] = '9';
     hostile_remake(in, kind, key, "kind", "", &changed);
     assert_int_equal(decode(buf_bytes(&changed), NULL), ERR_UNSUPPORTED);
     hostile_remake(in, "colmeia/other/1", key, "kind", "", &changed);

@@ -151,6 +151,7 @@ UNUSED static struct fixture *fixture_new(struct layout *layout, bool zero)
     f->study.charter.cid = cid_of(CID_DAG_CBOR, bytes_of_text("charter"));
     f->study.plan.cid = cid_of(CID_DAG_CBOR, bytes_of_text("plan"));
     snprintf(f->study.plan.codec, sizeof f->study.plan.codec, "plain");
+    f->study.plan.optimiser.rate = 1; /* of optimiser none */
     assert_int_equal(layout_encode(layout, &block, NULL), 0);
     f->study.plan.layout = cid_of(CID_DAG_CBOR, buf_bytes(&block));
     buf_fini(&block);

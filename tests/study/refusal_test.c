@@ -94,6 +94,20 @@ static void test_each_code_has_a_name_and_a_sentence_of_its_own(void **state)
     assert_int_equal(refusal_parse("NaN"), REFUSAL_NONE);
 }
 
+static void test_a_task_is_declined_by_the_codes_of_trainers_and_by_no_other(void **state)
+{
+    (void)state;
+    int found = 0;
+    for (int code = 0; code < REFUSAL_CODE_COUNT; code++) {
+        enum refusal_code c = (enum refusal_code)code;
+        bool named = strncmp(refusal_name(c), "trainer-", 8) == 0;
+        assert_int_equal(refusal_is_decline(c), named);
+        found += named ? 1 : 0;
+    }
+    assert_int_equal(found, 10);
+    assert_false(refusal_is_decline(REFUSAL_CODE_COUNT));
+}
+
 static void test_a_damaged_refusal_is_refused(void **state)
 {
     (void)state;
@@ -150,6 +164,7 @@ int main(void)
         cmocka_unit_test(test_a_refusal_is_read_as_it_was_signed),
         cmocka_unit_test(test_a_name_that_no_record_has_is_signed_as_none),
         cmocka_unit_test(test_each_code_has_a_name_and_a_sentence_of_its_own),
+        cmocka_unit_test(test_a_task_is_declined_by_the_codes_of_trainers_and_by_no_other),
         cmocka_unit_test(test_a_damaged_refusal_is_refused),
         cmocka_unit_test(test_a_field_that_does_not_fit_is_refused),
         cmocka_unit_test(test_a_refusal_without_a_code_or_sentence_is_not_signed),

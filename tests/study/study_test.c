@@ -87,6 +87,17 @@ static void test_a_layout_that_the_plan_cannot_use_is_refused(void **state)
     struct cid cid = put_plan(&p, &f.study_id, f.founder);
     assert_int_equal(load(&f.study_id, &cid, &err), ERR_MALFORMED);
     p = f.study.plan;
+    strcpy(p.architecture, "softmax"); /* of the same names, but two outputs */
+    cid = put_plan(&p, &f.study_id, f.founder);
+    assert_int_equal(load(&f.study_id, &cid, &err), ERR_MALFORMED);
+    assert_non_null(strstr(err.text, "shape is [1], expected [2]"));
+    strcpy(p.architecture, "mlp");
+    p.hidden_count = 1;
+    p.hidden[0] = 4;
+    cid = put_plan(&p, &f.study_id, f.founder);
+    assert_int_equal(load(&f.study_id, &cid, &err), ERR_MALFORMED);
+    assert_non_null(strstr(err.text, "not of architecture mlp with 3 features"));
+    p = f.study.plan;
     strcpy(p.architecture, "external"); /* moments still needs its tensors */
     strcpy(p.trainer, "null");
     cid = put_plan(&p, &f.study_id, f.founder);
@@ -100,6 +111,36 @@ static void test_a_layout_that_the_plan_cannot_use_is_refused(void **state)
     cid = put_plan(&p, &f.study_id, f.founder);
     assert_int_not_equal(load(&f.study_id, &cid, &err), 0);
     assert_non_null(strstr(err.text, "layout bafy"));
+}
+
+static void test_an_mlp_s_plan_is_loaded_with_its_layout(void **state)
+{
+    (void)state;
+    const struct network mlp = {NETWORK_MLP, 3, 4, 2, {6, 5}};
+    struct buf block = buf_new(STORE_BLOCK_BYTES_MAX);
+    struct plan p = f.study.plan;
+    struct layout *l;
+    struct network n;
+    MUST(network_layout(&mlp, &l, err));
+    MUST(layout_encode(l, &block, err));
+    p.layout = fixture_put(&f, &block);
+    strcpy(p.architecture, "mlp");
+    p.classes = 4;
+    p.hidden_count = 2;
+    p.hidden[0] = 6;
+    p.hidden[1] = 5;
+    struct cid cid = put_plan(&p, &f.study_id, f.founder);
+    struct study s;
+    MUST(study_load(f.store, &f.study_id, &cid, &s, err));
+    assert_true(plan_network(&s.plan, &n));
+    assert_memory_equal(&n, &mlp, sizeof mlp);
+    assert_int_equal(s.layout->tensor_count, 8);
+    study_fini(&s);
+    p.hidden[1] = 4;
+    cid = put_plan(&p, &f.study_id, f.founder);
+    assert_int_equal(load(&f.study_id, &cid, NULL), ERR_MALFORMED);
+    layout_free(l);
+    buf_fini(&block);
 }
 
 static void test_a_record_larger_than_a_record_is_not_read(void **state)
@@ -183,6 +224,7 @@ int main(void)
         TEST(test_what_is_missing_or_not_a_record_is_named),
         TEST(test_a_plan_of_another_founder_or_study_is_refused),
         TEST(test_a_layout_that_the_plan_cannot_use_is_refused),
+        TEST(test_an_mlp_s_plan_is_loaded_with_its_layout),
         TEST(test_a_record_larger_than_a_record_is_not_read),
         TEST(test_a_sites_pack_has_its_place),
         TEST(test_a_model_is_of_the_layout_or_not),

@@ -66,6 +66,12 @@ static void one_fedavg(struct plan *plan)
     plan->schedule[0] = (struct plan_step){"fedavg", 1};
 }
 
+static void one_fedadam(struct plan *plan)
+{
+    one_fedavg(plan);
+    plan->optimiser = (struct optimiser_setting){OPTIMISER_FEDADAM, 0.1, 0.9, 0.99, 1e-3};
+}
+
 static void one_moments(struct plan *plan)
 {
     plan->step_count = 1;
@@ -98,6 +104,17 @@ static void test_each_byte_of_values_counts(void **state)
     chain_play(&c, NULL);
     assert_true(flip_below(in_scratch("shared/models")) > 500);
     assert_true(flip_below(in_scratch("updates")) > 400);
+    MUST(chain_verify(NULL, NULL, err));
+    chain_fini(&c);
+}
+
+static void test_each_byte_of_an_optimisers_state_counts(void **state)
+{
+    (void)state;
+    struct chain c;
+    chain_init(&c, &(struct fixture_options){.sites = 1, .features = 1, .edit = one_fedadam});
+    chain_play(&c, NULL);
+    assert_true(flip_below(in_scratch("shared/models")) > 900);
     MUST(chain_verify(NULL, NULL, err));
     chain_fini(&c);
 }
@@ -160,6 +177,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         TEST(test_each_byte_of_a_study_counts),
         TEST(test_each_byte_of_values_counts),
+        TEST(test_each_byte_of_an_optimisers_state_counts),
         TEST(test_what_a_refused_site_sent_counts_too),
         TEST(test_a_model_of_several_leaves_is_hashed_to_its_end),
     };

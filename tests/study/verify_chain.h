@@ -19,7 +19,7 @@ struct chain {
     long refused_site; /* whose update of `refused_round` has weight 0; -1: nobody's */
     uint64_t refused_round;
     uint64_t round; /* the next to be played */
-    struct cid prev, base, roster;
+    struct cid prev, base, state, roster;
     /* of the round just played */
     struct cid records[FIXTURE_SITES_MAX];
     uint64_t bytes[FIXTURE_SITES_MAX];
@@ -163,12 +163,15 @@ UNUSED static void chain_combine(struct chain *c, struct playing *p)
                               .rule = p->rule,
                               .store = c->f.store,
                               .base = c->base,
+                              .state = c->state,
+                              .t = plan_training_rounds(&c->f.study.plan, c->round),
                               .updates = p->updates,
                               .update_count = p->record.update_count,
                               .part = "round"};
     struct combine_result made = {.failure = ""};
     MUST(combine_round(&combine, &made, err));
     p->record.next = made.next;
+    p->record.state = made.state;
     memcpy(p->record.failure, made.failure, sizeof p->record.failure);
 }
 
@@ -200,6 +203,7 @@ UNUSED static struct cid chain_play(struct chain *c, lie_function *lie)
         lie(c, &p.record);
     c->prev = chain_sign(c, &p.record, c->f.coordinator);
     c->base = p.record.next;
+    c->state = p.record.state;
     c->round++;
     return c->prev;
 }

@@ -109,21 +109,6 @@ static void test_an_older_head_can_be_asked_about(void **state)
     chain_fini(&c);
 }
 
-static void test_a_refused_site_is_no_lie(void **state)
-{
-    (void)state;
-    struct chain c;
-    struct verify_result found = {0};
-    chain_init(&c, &three_sites);
-    c.refused_site = 1;
-    c.refused_round = 2;
-    while (c.round <= 3)
-        chain_play(&c, NULL);
-    MUST(chain_verify(NULL, &found, err));
-    assert_int_equal(found.recomputed, 3);
-    chain_fini(&c);
-}
-
 /* Two sites may agree that one sends the other's record along. */
 static void test_a_record_in_a_pack_that_is_not_its_signers_is_no_lie(void **state)
 {
@@ -280,7 +265,7 @@ static void lie_no_quorum(struct chain *c, struct round_record *r)
 static void lie_state(struct chain *c, struct round_record *r)
 {
     (void)c;
-    r->state = fixture_cid(5);
+    r->state = r->base;
 }
 
 static void lie_metering(struct chain *c, struct round_record *r)
@@ -357,34 +342,6 @@ static void lie_forged(struct chain *c, struct round_record *r)
     pack_close(pack);
 }
 
-/* Refusals: of another round, and of a site that has an update in the same list. */
-static void refuse(struct chain *c, struct round_record *r, uint64_t round, size_t site)
-{
-    const struct check_result found = {.code = REFUSAL_BAD_WEIGHT, .sentence = "none"};
-    uint64_t now = c->round;
-    c->round = round;
-    r->refused[r->refused_count++] = chain_refuse(c, site, &c->records[site], &found);
-    c->round = now;
-    r->update_count = 2; /* as many answers as sites */
-}
-
-static void lie_refused_elsewhere(struct chain *c, struct round_record *r)
-{
-    refuse(c, r, r->round + 1, 2);
-}
-
-static void lie_refused_too(struct chain *c, struct round_record *r)
-{
-    refuse(c, r, r->round, 1);
-}
-
-static void lie_refused_twice(struct chain *c, struct round_record *r)
-{
-    refuse(c, r, r->round, 2);
-    r->refused[r->refused_count++] = r->refused[0];
-    r->update_count = 1;
-}
-
 static void set_roster(struct chain *c, struct round_record *r, const struct cid *prev,
                        struct roster_site *sites, size_t count)
 {
@@ -443,7 +400,7 @@ static const struct {
     {lie_rule, 2, ERR_DENIED, "its rule is evaluate where the plan says fedavg"},
     {lie_not_finite, 2, ERR_DENIED, "its failure is \"not-finite\" where its updates give \"\""},
     {lie_no_quorum, 2, ERR_DENIED, "3 updates and a quorum of 1, but it failed"},
-    {lie_state, 2, ERR_DENIED, "an optimiser's state"},
+    {lie_state, 2, ERR_DENIED, "its optimiser's state is"},
     {lie_metering, 2, ERR_DENIED, "bytes received, its updates have"},
     {lie_round, 2, ERR_DENIED, "it says that it is round 1"},
     {lie_round, 1, ERR_DENIED, "it says that it is round 0"},
@@ -455,9 +412,6 @@ static const struct {
     {lie_other_base, 2, ERR_DENIED, "it had to be refused, wrong-base"},
     {lie_weight, 2, ERR_DENIED, "it had to be refused, bad-weight"},
     {lie_forged, 2, ERR_DENIED, "it had to be refused, unknown-site"},
-    {lie_refused_elsewhere, 2, ERR_DENIED, "it is of another round or plan"},
-    {lie_refused_too, 2, ERR_DENIED, "another answer of site hospital-b is listed"},
-    {lie_refused_twice, 2, ERR_DENIED, "another answer of site hospital-c is listed"},
     {lie_roster_unlinked, 2, ERR_DENIED, "does not descend from"},
     {lie_roster_shorter, 2, ERR_DENIED, "the later roster has 2 sites"},
     {lie_roster_reordered, 2, ERR_DENIED, "site 0 was hospital-a and is now hospital-b"},
@@ -680,7 +634,6 @@ int main(void)
         TEST(test_another_anchor_is_a_no),
         TEST(test_a_folder_without_a_closed_round_has_nothing_to_verify),
         TEST(test_an_older_head_can_be_asked_about),
-        TEST(test_a_refused_site_is_no_lie),
         TEST(test_a_record_in_a_pack_that_is_not_its_signers_is_no_lie),
         TEST(test_three_rounds_may_fail_in_a_row_and_no_fourth_may_come),
         TEST(test_a_round_between_failed_ones_begins_the_count_anew),

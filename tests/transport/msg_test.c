@@ -100,6 +100,10 @@ static struct msg full(enum msg_type type)
         snprintf(m.code, sizeof m.code, "version");
         snprintf(m.text, sizeof m.text, "this coordinator speaks version 1 only");
         break;
+    case MSG_DECLINE:
+        m.round = 8;
+        snprintf(m.code, sizeof m.code, "trainer-not-finite");
+        break;
     case MSG_GREET:
         break;
     }
@@ -150,7 +154,7 @@ static struct buf encoded(const struct msg *m)
 static void test_every_type_comes_back_with_all_its_fields(void **state)
 {
     (void)state;
-    for (int type = MSG_HELLO; type <= MSG_DENIED; type++) {
+    for (int type = MSG_HELLO; type <= MSG_DECLINE; type++) {
         struct err err = {0};
         struct msg m = full((enum msg_type)type), back;
         struct buf wire = encoded(&m);
@@ -193,10 +197,25 @@ static int decode_exact(const uint8_t *data, size_t size, struct msg *out, struc
     return rc;
 }
 
+/* What is refused may be a decline, which no record stands for. */
+static void test_a_refusal_may_be_about_no_record(void **state)
+{
+    (void)state;
+    struct msg m = full(MSG_REFUSED), back;
+    m.record = (struct cid){.size = 0};
+    struct buf wire = encoded(&m);
+    assert_int_equal(msg_decode(buf_bytes(&wire), &back, NULL), 0);
+    assert_true(cid_is_none(&back.record));
+    assert_same(&m, &back);
+    buf_fini(&wire);
+    msg_fini(&back);
+    msg_fini(&m);
+}
+
 static void test_every_truncation_is_refused(void **state)
 {
     (void)state;
-    for (int type = MSG_HELLO; type <= MSG_DENIED; type++) {
+    for (int type = MSG_HELLO; type <= MSG_DECLINE; type++) {
         struct msg m = full((enum msg_type)type), back;
         struct buf wire = encoded(&m);
         for (size_t size = 0; size < wire.size; size++)
@@ -229,7 +248,7 @@ static void check_flipped(const uint8_t *data, size_t size)
 static void test_every_flipped_bit_is_refused_or_makes_another_valid_message(void **state)
 {
     (void)state;
-    for (int type = MSG_HELLO; type <= MSG_DENIED; type++) {
+    for (int type = MSG_HELLO; type <= MSG_DECLINE; type++) {
         struct msg m = full((enum msg_type)type);
         buf_clear(&m.refusal); /* opaque bytes: a hundred of them show what thousands would */
         m.head.size = m.head.size > 130 ? 130 : m.head.size;
@@ -341,7 +360,7 @@ static void test_fields_that_do_not_belong_are_refused(void **state)
     put_number(&body, 1, 4);
     expect_body(MSG_SUBMIT, &body, ERR_MALFORMED, "round stands twice");
     body = submit_body();
-    expect_body(24, &body, ERR_MALFORMED, "unknown field 24");
+    expect_body(25, &body, ERR_MALFORMED, "unknown field 25");
 }
 
 static void test_wrong_wire_types_are_refused(void **state)
@@ -423,8 +442,10 @@ static void test_what_must_be_there_is_missed(void **state)
     expect_body(MSG_SUBMIT, &body, ERR_MALFORMED, "record");
     expect_body(MSG_TASK, &body, ERR_MALFORMED, "rule");
     expect_body(MSG_WELCOME, &body, ERR_MALFORMED, "boot");
-    expect_body(MSG_REFUSED, &body, ERR_MALFORMED, "record");
+    expect_body(MSG_ACCEPTED, &body, ERR_MALFORMED, "record");
+    expect_body(MSG_REFUSED, &body, ERR_MALFORMED, "code");
     expect_body(MSG_DENIED, &body, ERR_MALFORMED, "code");
+    expect_body(MSG_DECLINE, &body, ERR_MALFORMED, "code");
     expect_body(MSG_HELLO, &body, ERR_MALFORMED, "versions 0 to 0");
     put_number(&body, 1, 2);
     put_number(&body, 2, 1);
@@ -622,10 +643,10 @@ static void test_types_have_names(void **state)
 {
     (void)state;
     assert_string_equal(msg_type_name(MSG_HELLO), "hello");
-    assert_string_equal(msg_type_name(MSG_DENIED), "denied");
+    assert_string_equal(msg_type_name(MSG_DECLINE), "decline");
     assert_string_equal(msg_type_name((enum msg_type)0), "unknown");
     assert_string_equal(msg_type_name((enum msg_type)2), "unknown");
-    assert_string_equal(msg_type_name((enum msg_type)24), "unknown");
+    assert_string_equal(msg_type_name((enum msg_type)25), "unknown");
 }
 
 int main(void)
@@ -633,6 +654,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_every_type_comes_back_with_all_its_fields),
         cmocka_unit_test(test_a_bare_message_comes_back),
+        cmocka_unit_test(test_a_refusal_may_be_about_no_record),
         cmocka_unit_test(test_every_truncation_is_refused),
         cmocka_unit_test(test_every_flipped_bit_is_refused_or_makes_another_valid_message),
         cmocka_unit_test(test_random_bytes_never_crash),

@@ -11,6 +11,7 @@ struct bench {
     struct pack *pack;
     struct http_client *http;
     struct upload upload;
+    struct progress_count progress; /* of the last call */
     struct cid cids[BLOCKS];
 };
 
@@ -47,7 +48,8 @@ static struct bench *open_bench(void)
     assert_int_equal(pack_open(files_posix(), in_scratch("mine.pack"), true, &b->pack, NULL), 0);
     for (size_t i = 0; i < BLOCKS; i++)
         b->cids[i] = put_block(b->pack, i, BLOCK_BYTES);
-    b->upload = (struct upload){.round = GOOD_ROUND, .give_up_seconds = 10};
+    b->upload =
+        (struct upload){.round = GOOD_ROUND, .give_up_seconds = 10, .progress = &b->progress};
     use_client(b, "good", NULL);
     return b;
 }
@@ -85,7 +87,10 @@ static void test_the_named_blocks_arrive_in_one_request(void **state)
     for (size_t i = 0; i < BLOCKS; i++)
         assert_true(pack_has(b->hive->pack, &b->cids[i]) == (i >= 3 && i < 23));
     assert_int_equal(atomic_load(&b->hive->uploads), 1);
-    assert_true(b->upload.bytes_sent > 20 * BLOCK_BYTES);
+    uint64_t sent, received;
+    http_client_moved(b->http, &sent, &received);
+    assert_true(sent > 20 * BLOCK_BYTES);
+    assert_true(b->progress.done == sent && b->progress.total == sent);
     /* The next call uses the connection again; no blocks, no request. */
     assert_int_equal(send_blocks(b, 0, BLOCKS, NULL), 0);
     assert_int_equal(send_blocks(b, 0, 0, NULL), 0);
@@ -107,6 +112,7 @@ static void test_more_than_a_put_may_carry_goes_in_several(void **state)
     assert_int_equal(upload_blocks(&b->upload, b->pack, big, 70, NULL), 0);
     assert_int_equal(pack_count(b->hive->pack), 70);
     assert_int_equal(atomic_load(&b->hive->uploads), 2);
+    assert_true(b->progress.total > 70ull << 20 && b->progress.done == b->progress.total);
     close_bench(b);
 }
 
@@ -208,11 +214,14 @@ static void test_after_a_cut_what_is_missing_completes_it(void **state)
     atomic_store(&r->cut_up, 1500000);
     atomic_store(&r->cuts_left, 1);
     assert_int_equal(send_blocks(b, 0, BLOCKS, &err), ERR_NET);
-    while (atomic_load(&b->hive->held) > 0) /* till the server has seen the end */
+    assert_true(b->progress.done < b->progress.total);
+    /* Till the server has seen beginning and end. */
+    while (atomic_load(&b->hive->uploads) == 0 || atomic_load(&b->hive->held) > 0)
         sleep_ms(1);
     size_t count = missing(b, left);
     assert_true(count > 0 && count < BLOCKS);
     assert_int_equal(upload_blocks(&b->upload, b->pack, left, count, NULL), 0);
+    assert_true(b->progress.total < (count + 1) * BLOCK_BYTES); /* what arrived is not counted */
     assert_int_equal(missing(b, left), 0);
     assert_int_equal(pack_count(b->hive->pack), BLOCKS);
     assert_int_equal(atomic_load(&b->hive->spoiled), 0);

@@ -168,7 +168,7 @@ static void test_what_init_cannot_use_leaves_no_folder(void **state)
         {"a", good, "hello", "invitation"},
         {"a", place("none.csv"), study, "none.csv"},
         {"a", place("empty.csv"), study, "empty"},
-        {"a", scratch, study, "not a file"},
+        {"a", "/dev/null", study, "neither a file nor a folder"},
     };
     for (size_t i = 0; i < sizeof bad / sizeof bad[0]; i++) {
         struct buf string = buf_new(SITE_STRING_MAX);

@@ -41,8 +41,10 @@ struct stage {
     struct cid uploaded[32];
     size_t uploaded_count;
     size_t models_fetched;
+    uint64_t moving_done, moving_total, moved; /* what the world says of a transfer */
     bool no_network;
-    bool damage_base; /* before the next job that trains */
+    bool damage_base;          /* before the next job that trains */
+    enum refusal_code fail_by; /* how each job that trains fails; none: it does what it can */
 };
 
 /* --- the world --- */
@@ -113,6 +115,11 @@ UNUSED static void start(void *self, struct job *job)
         damage(s);
     }
     job->run(job);
+    if (s->fail_by != REFUSAL_NONE && s->worker->errand.kind == ERRAND_TRAIN) {
+        s->worker->errand.code = s->fail_by;
+        s->worker->errand.rc =
+            err_set(&s->worker->errand.err, ERR_MALFORMED, "the trainer spoke of patient 17");
+    }
     s->done[s->done_count++] = job;
 }
 
@@ -172,8 +179,14 @@ UNUSED static int upload(void *self, uint64_t round, struct pack *pack, const st
 
 UNUSED static void moved(void *self, uint64_t *sent, uint64_t *received)
 {
-    (void)self;
-    *sent = *received = 0;
+    *sent = *received = ((struct stage *)self)->moved;
+}
+
+UNUSED static void progress(void *self, uint64_t *done, uint64_t *total)
+{
+    struct stage *s = self;
+    *done = s->moving_done;
+    *total = s->moving_total;
 }
 
 UNUSED static void cancel_transfers(void *self)
@@ -212,11 +225,11 @@ UNUSED static void close_worker(struct stage *s)
     s->worker = NULL;
 }
 
-UNUSED static int stage_begin(void **state)
+UNUSED static int stage_begin_with(void **state, void (*edit)(struct plan *plan))
 {
     struct stage *s = calloc(1, sizeof *s);
     scratch_setup(NULL);
-    chain_init(&s->chain, &(struct fixture_options){.sites = 3, .edit = use_null_trainer});
+    chain_init(&s->chain, &(struct fixture_options){.sites = 3, .edit = edit});
     struct fixture *f = &s->chain.f;
     s->now_ms = 1000;
     s->world = (struct world){.self = s,
@@ -234,6 +247,7 @@ UNUSED static int stage_begin(void **state)
                               .fetch_model = fetch_model,
                               .upload = upload,
                               .moved = moved,
+                              .progress = progress,
                               .cancel_transfers = cancel_transfers};
     s->home = (struct home){.site = f->sites[SITE].site,
                             .ed25519 = f->sites[SITE].ed25519,
@@ -249,6 +263,11 @@ UNUSED static int stage_begin(void **state)
     open_worker(s);
     *state = s;
     return 0;
+}
+
+UNUSED static int stage_begin(void **state)
+{
+    return stage_begin_with(state, use_null_trainer);
 }
 
 UNUSED static int stage_end(void **state)
@@ -419,6 +438,26 @@ UNUSED static void say_refused(struct stage *s, const struct key *key, size_t si
     settle(s);
 }
 
+/* What the coordinator has written down of the declined task. */
+UNUSED static void say_noted(struct stage *s, const struct key *key, size_t site,
+                             enum refusal_code code)
+{
+    struct refusal r = {.study = s->chain.f.study_id,
+                        .plan = s->chain.f.plan_id,
+                        .round = s->worker->task.order.round,
+                        .site = s->chain.f.sites[site].site.cid,
+                        .code = code,
+                        .sentence = "as the table says"};
+    struct msg m;
+    struct cid cid;
+    msg_init(&m, MSG_REFUSED);
+    MUST(refusal_sign(&r, key, &m.refusal, &cid, err));
+    m.round = r.round;
+    strcpy(m.code, refusal_name(code));
+    queue(s, WORLD_MESSAGE, &m);
+    settle(s);
+}
+
 UNUSED static void say_done(struct stage *s)
 {
     struct msg m;
@@ -470,7 +509,7 @@ UNUSED static void be_accepted(struct stage *s)
     assert_int_equal(phase(s), TASK_IDLE);
 }
 
-static const char *pack_of(const struct stage *s, uint64_t round)
+UNUSED static const char *pack_of(const struct stage *s, uint64_t round)
 {
     static char path[FILES_PATH_MAX];
     MUST(study_pack_path(s->home.dir, &s->home.site.cid, round, path, err));

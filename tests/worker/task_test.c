@@ -86,6 +86,13 @@ static struct task_event unfit(uint64_t round)
     return e;
 }
 
+static struct task_event failed(uint64_t round)
+{
+    struct task_event e = event(TASK_FAILED, round);
+    e.code = REFUSAL_TRAINER_MEMORY;
+    return e;
+}
+
 static struct task_event listed(const char *record, uint64_t count)
 {
     struct task_event e = about(TASK_LISTED, ROUND, record);
@@ -182,8 +189,10 @@ static struct task at(enum task_phase phase)
         must(&t, ordered(ROUND));
     if (phase > TASK_FETCH)
         must(&t, event(TASK_FETCHED, ROUND));
-    if (phase > TASK_TRAIN)
+    if (phase == TASK_SEND)
         must(&t, about(TASK_SEALED, ROUND, "update 7"));
+    if (phase == TASK_DECLINE)
+        must(&t, failed(ROUND));
     assert_int_equal(t.phase, phase);
     return t;
 }
@@ -198,6 +207,30 @@ static struct task_event answered(bool accepted)
     return e;
 }
 
+/* The coordinator has written down that the task is declined. */
+static struct task_event noted(void)
+{
+    struct task t = at(TASK_DECLINE);
+    struct task_event e;
+    task_end(&t, false, &e);
+    return e;
+}
+
+static struct task_event noted_elsewhere(void)
+{
+    struct task_event e = noted();
+    e.round++;
+    return e;
+}
+
+/* Nobody can accept what was never sent. */
+static struct task_event noted_as_accepted(void)
+{
+    struct task_event e = noted();
+    e.accepted = true;
+    return e;
+}
+
 static struct task_event answered_another(void)
 {
     struct task_event e = answered(true);
@@ -207,17 +240,18 @@ static struct task_event answered_another(void)
 
 /* --- the table --- */
 
-/* What a row says of each phase (new, idle, fetch, train, send): the phase afterwards by its first
- * letter, * if that is journalled, and the effects in order: Hello Want Missing Submit; jobs fetch,
- * train, upload, repair (p); cancel; said: Taken Fetched seaLed Answered Dropped Refused. */
+/* What a row says of each phase (new, idle, fetch, train, send, decline): the phase afterwards by
+ * its first letter, * if that is journalled, and the effects in order: Hello Want Missing Submit
+ * Zilch (decline); jobs fetch, train, upload, repair (p); cancel; said: Taken Fetched seaLed
+ * Quit (declined) Answered Dropped Refused. */
 struct row {
     const char *what;
     struct task_event event;
-    const char *cells[5];
+    const char *cells[6];
 };
 
-static const char phase_letters[] = "nifts";
-static const char effect_letters[] = "HWMSftupcTFLADR";
+static const char phase_letters[] = "niftsd";
+static const char effect_letters[] = "HWMSZftupcTFLQADR";
 
 static void check_cell(const struct row *row, enum task_phase in)
 {
@@ -240,7 +274,7 @@ static void check_cell(const struct row *row, enum task_phase in)
 static void check_rows(const struct row *rows, size_t count)
 {
     for (size_t i = 0; i < count; i++)
-        for (int p = TASK_NEW; p <= TASK_SEND; p++)
+        for (int p = TASK_NEW; p <= TASK_DECLINE; p++)
             check_cell(&rows[i], (enum task_phase)p);
 }
 
@@ -248,20 +282,34 @@ static void test_orders_and_heads_do_in_every_phase_what_the_table_says(void **s
 {
     (void)state;
     const struct row rows[] = {
-        {"the next task, or its echo", ordered(ROUND), {"n", "f*Tf", "f", "t", "s"}},
-        {"a task of a later round", ordered(ROUND + 2), {"n", "f*Tf", "f*cDTf", "f*cDTf", "sM"}},
-        {"a task of an answered round", ordered(ROUND - 1), {"n", "i", "f", "t", "s"}},
-        {"a task on another history", ordered_from(ROUND, "fork"), {"n", "iR", "fR", "tR", "s"}},
-        {"the same round, other base", with_other_base(ROUND), {"n", "f*Tf", "fR", "tR", "s"}},
+        {"the next task, or its echo", ordered(ROUND), {"n", "f*Tf", "f", "t", "s", "d"}},
+        {"a task of a later round",
+         ordered(ROUND + 2),
+         {"n", "f*Tf", "f*cDTf", "f*cDTf", "sM", "f*cDTf"}},
+        {"a task of an answered round", ordered(ROUND - 1), {"n", "i", "f", "t", "s", "d"}},
+        {"a task on another history",
+         ordered_from(ROUND, "fork"),
+         {"n", "iR", "fR", "tR", "s", "dR"}},
+        {"the same round, other base",
+         with_other_base(ROUND),
+         {"n", "f*Tf", "fR", "tR", "s", "dR"}},
         {"a head that closes the round",
          head(ROUND, record_of(ROUND)),
-         {"n", "i*W", "i*cDW", "i*cDW", "s*M"}},
-        {"the head it knows", head(ROUND - 1, record_of(ROUND - 1)), {"n", "i", "f", "t", "s"}},
-        {"two heads for one round", head(ROUND - 1, named("fork")), {"n", "iR", "fR", "tR", "sR"}},
-        {"an old head", head(ROUND - 3, named("whatever")), {"n", "i", "f", "t", "s"}},
-        {"a hint that the round is over", event(TASK_HINT, ROUND), {"n", "iW", "fH", "tH", "sM"}},
-        {"a hint of an earlier round", event(TASK_HINT, ROUND - 1), {"n", "iW", "f", "t", "s"}},
-        {"retry", event(TASK_RETRY, 0), {"n", "iW", "ffW", "ttW", "sM"}},
+         {"n", "i*W", "i*cDW", "i*cDW", "s*M", "i*cDW"}},
+        {"the head it knows",
+         head(ROUND - 1, record_of(ROUND - 1)),
+         {"n", "i", "f", "t", "s", "d"}},
+        {"two heads for one round",
+         head(ROUND - 1, named("fork")),
+         {"n", "iR", "fR", "tR", "sR", "dR"}},
+        {"an old head", head(ROUND - 3, named("whatever")), {"n", "i", "f", "t", "s", "d"}},
+        {"a hint that the round is over",
+         event(TASK_HINT, ROUND),
+         {"n", "iW", "fH", "tH", "sM", "dH"}},
+        {"a hint of an earlier round",
+         event(TASK_HINT, ROUND - 1),
+         {"n", "iW", "f", "t", "s", "d"}},
+        {"retry", event(TASK_RETRY, 0), {"n", "iW", "ffW", "ttW", "sM", "dZ"}},
     };
     check_rows(rows, sizeof rows / sizeof rows[0]);
 }
@@ -270,26 +318,35 @@ static void test_work_and_answers_do_in_every_phase_what_the_table_says(void **s
 {
     (void)state;
     const struct row rows[] = {
-        {"the beginning", begun(), {"i*W", "i", "f", "t", "s"}},
-        {"accepted", answered(true), {"i*W", "i", "f", "t", "i*AcW"}},
-        {"refused", answered(false), {"i*W", "i", "f", "t", "i*AcW"}},
-        {"another update's answer", answered_another(), {"i*W", "i", "f", "t", "s"}},
-        {"fetched", event(TASK_FETCHED, ROUND), {"n", "i", "t*Ft", "t", "s"}},
-        {"fetched, dropped task", event(TASK_FETCHED, ROUND + 1), {"n", "i", "f", "t", "s"}},
-        {"sealed", about(TASK_SEALED, ROUND, "update 7"), {"n", "i", "f", "s*LM", "s"}},
-        {"sealed, dropped task", about(TASK_SEALED, ROUND + 1, "x"), {"n", "i", "f", "t", "s"}},
-        {"unfit", unfit(ROUND), {"n", "i", "i*R", "t", "s"}},
-        {"unfit, dropped task", unfit(ROUND + 1), {"n", "i", "f", "t", "s"}},
-        {"base lost", event(TASK_BASE_LOST, ROUND), {"n", "i", "f", "f*f", "s"}},
-        {"base lost, dropped task", event(TASK_BASE_LOST, ROUND - 1), {"n", "i", "f", "t", "s"}},
-        {"blocks are missing", listed("update 7", 5), {"n", "i", "f", "t", "su"}},
-        {"nothing is missing", listed("update 7", 0), {"n", "i", "f", "t", "sS"}},
-        {"the answered one's blocks", relisted(5), {"n", "ip", "f", "t", "s"}},
-        {"nothing of the answered one", relisted(0), {"n", "i", "f", "t", "s"}},
-        {"another update's blocks", listed("other", 5), {"n", "i", "f", "t", "s"}},
-        {"uploaded", uploaded("update 7", false), {"n", "i", "f", "t", "sS"}},
-        {"uploaded a full list", uploaded("update 7", true), {"n", "i", "f", "t", "sM"}},
-        {"uploaded another update", uploaded("other", false), {"n", "i", "f", "t", "s"}},
+        {"the beginning", begun(), {"i*W", "i", "f", "t", "s", "d"}},
+        {"accepted", answered(true), {"i*W", "i", "f", "t", "i*AcW", "d"}},
+        {"refused", answered(false), {"i*W", "i", "f", "t", "i*AcW", "d"}},
+        {"another update's answer", answered_another(), {"i*W", "i", "f", "t", "s", "d"}},
+        {"the decline is noted", noted(), {"i*W", "i", "f", "t", "s", "i*AcW"}},
+        {"another round's is", noted_elsewhere(), {"i*W", "i", "f", "t", "s", "d"}},
+        {"a decline is accepted", noted_as_accepted(), {"i*W", "i", "f", "t", "s", "d"}},
+        {"fetched", event(TASK_FETCHED, ROUND), {"n", "i", "t*Ft", "t", "s", "d"}},
+        {"fetched, dropped task", event(TASK_FETCHED, ROUND + 1), {"n", "i", "f", "t", "s", "d"}},
+        {"sealed", about(TASK_SEALED, ROUND, "update 7"), {"n", "i", "f", "s*LM", "s", "d"}},
+        {"sealed, dropped task",
+         about(TASK_SEALED, ROUND + 1, "x"),
+         {"n", "i", "f", "t", "s", "d"}},
+        {"failed", failed(ROUND), {"n", "i", "f", "d*QZ", "s", "d"}},
+        {"failed, dropped task", failed(ROUND + 1), {"n", "i", "f", "t", "s", "d"}},
+        {"unfit", unfit(ROUND), {"n", "i", "i*R", "t", "s", "d"}},
+        {"unfit, dropped task", unfit(ROUND + 1), {"n", "i", "f", "t", "s", "d"}},
+        {"base lost", event(TASK_BASE_LOST, ROUND), {"n", "i", "f", "f*f", "s", "d"}},
+        {"base lost, dropped task",
+         event(TASK_BASE_LOST, ROUND - 1),
+         {"n", "i", "f", "t", "s", "d"}},
+        {"blocks are missing", listed("update 7", 5), {"n", "i", "f", "t", "su", "d"}},
+        {"nothing is missing", listed("update 7", 0), {"n", "i", "f", "t", "sS", "d"}},
+        {"the answered one's blocks", relisted(5), {"n", "ip", "f", "t", "s", "d"}},
+        {"nothing of the answered one", relisted(0), {"n", "i", "f", "t", "s", "d"}},
+        {"another update's blocks", listed("other", 5), {"n", "i", "f", "t", "s", "d"}},
+        {"uploaded", uploaded("update 7", false), {"n", "i", "f", "t", "sS", "d"}},
+        {"uploaded a full list", uploaded("update 7", true), {"n", "i", "f", "t", "sM", "d"}},
+        {"uploaded another update", uploaded("other", false), {"n", "i", "f", "t", "s", "d"}},
     };
     check_rows(rows, sizeof rows / sizeof rows[0]);
 }
@@ -317,6 +374,49 @@ static void test_a_refusal_keeps_the_receipt_before(void **state)
     must(&t, answered(false));
     assert_int_equal(t.done, ROUND);
     assert_memory_equal(&t.receipt, &receipt, sizeof receipt);
+}
+
+static void test_a_decline_keeps_the_code_till_it_is_noted_and_the_receipt_before(void **state)
+{
+    (void)state;
+    static struct task_effects out;
+    struct task t = at(TASK_DECLINE);
+    struct task_evidence receipt = t.receipt;
+    assert_int_equal(t.code, REFUSAL_TRAINER_MEMORY);
+    struct task_event e = noted();
+    assert_true(cid_is_none(&e.record));
+    assert_true(step(&t, &e, &out));
+    assert_int_equal(t.done, ROUND); /* the task is not asked for again */
+    assert_int_equal(t.code, REFUSAL_NONE);
+    assert_true(cid_is_none(&t.record));
+    assert_int_equal(t.proven.round, ROUND - 1);
+    assert_memory_equal(&t.receipt, &receipt, sizeof receipt);
+    assert_int_equal(out.items[0].type, TASK_SAY_ANSWERED);
+    assert_true(cid_is_none(&out.items[0].record));
+}
+
+static void test_a_code_is_forgotten_with_its_task(void **state)
+{
+    (void)state;
+    struct task t = at(TASK_DECLINE);
+    must(&t, head(ROUND, record_of(ROUND)));
+    assert_int_equal(t.code, REFUSAL_NONE);
+    assert_int_equal(t.done, ROUND - 1);
+    t = at(TASK_DECLINE);
+    must(&t, ordered(ROUND + 1));
+    assert_int_equal(t.code, REFUSAL_NONE);
+}
+
+static void test_the_code_is_said_with_the_decline(void **state)
+{
+    (void)state;
+    static struct task_effects out;
+    struct task t = at(TASK_TRAIN);
+    struct task_event e = failed(ROUND);
+    assert_true(step(&t, &e, &out));
+    assert_int_equal(out.items[0].type, TASK_SAY_DECLINED);
+    assert_int_equal(out.items[0].code, REFUSAL_TRAINER_MEMORY);
+    assert_int_equal(out.items[0].round, ROUND);
 }
 
 static void test_the_first_event_of_a_file_alone_rebuilds_the_state(void **state)
@@ -451,6 +551,7 @@ static void test_an_event_cut_anywhere_is_refused(void **state)
                                   event(TASK_FETCHED, 3),
                                   about(TASK_SEALED, 3, "update"),
                                   unfit(3),
+                                  failed(3),
                                   event(TASK_BASE_LOST, 3)};
     for (size_t i = 0; i < sizeof events / sizeof events[0]; i++) {
         struct buf b = encoded(&events[i]);
@@ -467,13 +568,17 @@ static void test_numbers_out_of_range_are_refused(void **state)
 {
     (void)state;
     static const struct {
-        uint8_t bytes[4];
+        uint8_t bytes[8];
         size_t size;
         const char *why;
     } bad[] = {
         {{0x82, 0x00, 0x01}, 3, "there is no event 0"},
         {{0x82, 0x0b, 0x01}, 3, "retry has no form"},
-        {{0x82, 0x0c, 0x01}, 3, "there is no event 12"},
+        {{0x82, 0x0d, 0x01}, 3, "there is no event 13"},
+        {{0x82, 0x0c, 0x01}, 3, "failed has a code"},
+        {{0x83, 0x0c, 0x01, 0x12}, 4, "a code is a word"},
+        {{0x83, 0x0c, 0x01, 0x63, 'b', 'a', 'd'}, 7, "there is no code bad"},
+        {{0x83, 0x0c, 0x01, 0x64, 'l', 'a', 't', 'e'}, 8, "no task is declined by late"},
         {{0x83, 0x04, 0x01, 0x01}, 4, "fetched has no third item"},
         {{0x81, 0x04}, 2, "fetched has a round"},
         {{0x83, 0x06, 0x01, 0x0b}, 4, "there is no verdict 11"},
@@ -502,6 +607,9 @@ int main(void)
         cmocka_unit_test(test_work_and_answers_do_in_every_phase_what_the_table_says),
         cmocka_unit_test(test_an_answer_keeps_what_the_next_hello_shows),
         cmocka_unit_test(test_a_refusal_keeps_the_receipt_before),
+        cmocka_unit_test(test_a_decline_keeps_the_code_till_it_is_noted_and_the_receipt_before),
+        cmocka_unit_test(test_a_code_is_forgotten_with_its_task),
+        cmocka_unit_test(test_the_code_is_said_with_the_decline),
         cmocka_unit_test(test_the_first_event_of_a_file_alone_rebuilds_the_state),
         cmocka_unit_test(test_a_head_is_proven_only_when_its_records_were_fetched),
         cmocka_unit_test(test_an_unfit_task_is_an_echo_from_then_on_but_another_is_taken),

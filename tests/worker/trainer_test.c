@@ -196,21 +196,32 @@ static void test_null_changes_by_site_and_round_and_constant_by_site_alone(void 
     layout_free(l);
 }
 
-static void test_what_test_trainers_cannot_change_is_said_and_leaves_no_file(void **state)
+static void test_half_floats_are_changed_and_rounded_once(void **state)
 {
     (void)state;
-    const struct tensor tensors[] = {tensor("half", DTYPE_F16, USE_MEAN, 4)};
-    struct layout *l = layout_of(tensors, 1);
-    struct plan plan = plan_for("null");
+    const struct tensor tensors[] = {tensor("brain", DTYPE_BF16, USE_MEAN, 3),
+                                     tensor("half", DTYPE_F16, USE_MEAN, 4)};
+    struct layout *l = layout_of(tensors, 2);
+    struct plan plan = plan_for("constant");
     uint64_t start;
     struct buf base = model_of(l, &start);
     struct trainer_result r;
-    struct err why = {0};
     write_file(place("base"), buf_bytes(&base));
     struct trainer_task task = task_of(&plan, l, start, place("base"), place("out"));
-    assert_int_equal(trainer_run(&task, &r, &why), ERR_UNSUPPORTED);
-    assert_non_null(strstr(why.text, "half"));
-    assert_false(files_exists(files_posix(), place("out")));
+    MUST(trainer_run(&task, &r, err));
+    struct buf made = read_file(place("out"));
+    assert_int_equal(made.size, base.size);
+    for (size_t i = 0; i < l->tensor_count; i++) {
+        const struct tensor *t = &l->tensors[i];
+        for (size_t at = start + t->offset, k = 0; k < t->elements; k++, at += 2) {
+            uint8_t expected[2];
+            dtype_put(t->dtype, expected,
+                      dtype_get(t->dtype, base.data + at) + 0.001 * (double)(task.site + 1));
+            assert_memory_equal(made.data + at, expected, 2);
+        }
+    }
+    trainer_result_fini(&r);
+    buf_fini(&made);
     buf_fini(&base);
     layout_free(l);
 }
@@ -258,17 +269,20 @@ static const char table[] = "a,b,c,diagnosis\n"
                             "1,0,2,0\n0,1,2,0\n2,1,0,0\n1,1,1,0\n"
                             "5,4,6,1\n4,6,5,1\n6,5,4,1\n5,5,5,1\n";
 
-/* A logistic model of the plan's three features as the file SCRATCH/base. */
-static struct layout *logistic_base(uint64_t *start)
+/* A new model of the plan's network as the file SCRATCH/base. */
+static struct layout *native_base(const struct plan *plan, uint64_t *start)
 {
+    const uint8_t seed[HASH_BYTES] = {1};
     struct layout *l;
+    struct network n;
     struct buf file = buf_new(1u << 20);
-    MUST(logistic_layout(3, &l, err));
+    assert_true(plan_network(plan, &n));
+    MUST(network_layout(&n, &l, err));
     MUST(safetensors_format(l, &file, err));
     *start = file.size;
     uint8_t *data = buf_extend(&file, (size_t)l->data_bytes);
     assert_non_null(data);
-    logistic_init(l, data);
+    network_init(&n, l, seed, data);
     write_file(place("base"), buf_bytes(&file));
     write_file(place("data.csv"), bytes_of_text(table));
     buf_fini(&file);
@@ -295,14 +309,15 @@ static void test_native_trains_and_tells_how_the_base_did_before(void **state)
 {
     (void)state;
     uint64_t start;
-    struct layout *l = logistic_base(&start);
     struct plan plan = plan_for("native");
+    struct layout *l = native_base(&plan, &start);
     struct trainer_task task = native_task(&plan, l, start);
     struct trainer_result r;
     MUST(trainer_run(&task, &r, err));
     assert_int_equal(r.examples, 8);
     assert_true(fabs(result_metric(&r, "loss") - log(2)) < 1e-6);
     assert_true(fabs(result_metric(&r, "accuracy") - 0.5) < 1e-12);
+    assert_int_equal(r.metric_count, 2);
     trainer_result_fini(&r);
 
     /* What it wrote is a model of the layout that does better on the same rows. */
@@ -310,6 +325,7 @@ static void test_native_trains_and_tells_how_the_base_did_before(void **state)
     task.asks = RULE_METRICS;
     MUST(trainer_run(&task, &r, err));
     assert_true(result_metric(&r, "loss") < 0.69);
+    assert_true(result_metric(&r, "correct") == 8 * result_metric(&r, "accuracy"));
     trainer_result_fini(&r);
     layout_free(l);
 }
@@ -318,8 +334,8 @@ static void test_native_is_deterministic_and_keeps_header_and_fixed_tensors(void
 {
     (void)state;
     uint64_t start;
-    struct layout *l = logistic_base(&start);
     struct plan plan = plan_for("native");
+    struct layout *l = native_base(&plan, &start);
     struct trainer_task task = native_task(&plan, l, start);
     struct trainer_result r;
     MUST(trainer_run(&task, &r, err));
@@ -343,12 +359,106 @@ static void test_native_is_deterministic_and_keeps_header_and_fixed_tensors(void
     layout_free(l);
 }
 
+/* How many of the eight examples the model in SCRATCH/out tells right. */
+static double correct_after(struct trainer_task *task)
+{
+    struct trainer_result r;
+    MUST(trainer_run(task, &r, err));
+    trainer_result_fini(&r);
+    assert_int_equal(rename(place("out"), place("base")), 0);
+    task->asks = RULE_METRICS;
+    MUST(trainer_run(task, &r, err));
+    assert_int_equal(r.examples, 8);
+    double correct = result_metric(&r, "correct");
+    trainer_result_fini(&r);
+    return correct;
+}
+
+static void test_native_trains_networks_of_more_classes_on_tables_and_images(void **state)
+{
+    (void)state;
+    static const char classes[] = "a,b,c,diagnosis\n"
+                                  "1,0,2,0\n0,1,2,0\n2,1,0,0\n1,1,1,0\n"
+                                  "5,0,6,1\n4,0,5,1\n6,8,0,2\n5,9,1,2\n";
+    static const uint8_t images[] = {0, 0, 8, 2, 0, 0, 0,  8, 0,  0,  0, 3,  9,  0,  20, 0, 9, 20,
+                                     9, 9, 0, 9, 9, 9, 50, 0, 60, 40, 0, 50, 60, 80, 0,  5, 9, 255},
+                         labels[] = {0, 0, 8, 1, 0, 0, 0, 8, 0, 0, 0, 0, 1, 1, 2, 2};
+    for (int i = 0; i < 4; i++) {
+        bool mlp = i % 2 == 1, idx = i / 2 == 1;
+        struct plan plan = plan_for("native");
+        uint64_t start;
+        strcpy(plan.architecture, mlp ? "mlp" : "softmax");
+        plan.hidden_count = mlp;
+        plan.hidden[0] = mlp ? 16 : 0;
+        plan.classes = 3;
+        plan.epochs = i == 0 ? 200 : 0;
+        plan.steps = i == 0 ? 0 : 400;
+        plan.batch = 4;
+        plan.momentum = 0.9;
+        plan.learning_rate = idx ? 0.1 : 0.02;
+        plan.weight_decay = 0;
+        plan.target[0] = idx ? '\0' : plan.target[0];
+        struct layout *l = native_base(&plan, &start);
+        write_file(place("data.csv"), bytes_of_text(classes));
+        write_file(place("images"), bytes_of(images, sizeof images));
+        write_file(place("labels"), bytes_of(labels, sizeof labels));
+        struct trainer_task task = native_task(&plan, l, start);
+        task.data = place(idx ? "images" : "data.csv");
+        assert_true(correct_after(&task) == 8);
+        layout_free(l);
+    }
+}
+
+static void test_native_obeys_every_hyperparameter(void **state)
+{
+    (void)state;
+    for (int i = 0; i < 8; i++) {
+        struct plan plan = plan_for("native");
+        struct trainer_result r;
+        uint64_t start;
+        plan.learning_rate = i == 1 ? 0.5 : 0.25;
+        plan.momentum = i == 2 ? 0.5 : 0;
+        plan.weight_decay = i == 3 ? 0.1 : 0;
+        plan.proximal = i == 4 ? 0.1 : 0;
+        plan.batch = i == 5 ? 3 : 2;
+        plan.epochs = i == 6 ? 3 : i == 7 ? 0 : 2;
+        plan.steps = i == 7 ? 7 : 0;
+        struct layout *l = native_base(&plan, &start);
+        struct trainer_task task = native_task(&plan, l, start);
+        task.output = place(i == 0 ? "first" : "out");
+        MUST(trainer_run(&task, &r, err));
+        trainer_result_fini(&r);
+        if (i > 0) {
+            struct buf first = read_file(place("first")), other = read_file(place("out"));
+            if (bytes_equal(buf_bytes(&first), buf_bytes(&other)))
+                fail_msg("hyperparameter %d changes nothing", i);
+            buf_fini(&first);
+            buf_fini(&other);
+        }
+        layout_free(l);
+    }
+}
+
+static void test_native_ends_when_it_is_cancelled(void **state)
+{
+    (void)state;
+    uint64_t start;
+    struct plan plan = plan_for("native");
+    struct layout *l = native_base(&plan, &start);
+    struct trainer_task task = native_task(&plan, l, start);
+    struct trainer_result r;
+    task.cancel = &yes;
+    assert_int_equal(trainer_run(&task, &r, NULL), ERR_TIMEOUT);
+    assert_false(files_exists(files_posix(), place("out")));
+    layout_free(l);
+}
+
 static void test_native_gives_moments_of_the_raw_columns(void **state)
 {
     (void)state;
     uint64_t start;
-    struct layout *l = logistic_base(&start);
     struct plan plan = plan_for("native");
+    struct layout *l = native_base(&plan, &start);
     struct trainer_task task = native_task(&plan, l, start);
     struct trainer_result r;
     struct moments m;
@@ -369,7 +479,8 @@ static void test_what_a_person_must_mend_is_said_in_their_words(void **state)
 {
     (void)state;
     uint64_t start;
-    struct layout *l = logistic_base(&start);
+    struct plan usual = plan_for("native");
+    struct layout *l = native_base(&usual, &start);
     write_file(place("two.csv"), bytes_of_text("a,b,diagnosis\n1,2,0\n"));
     write_file(place("none.csv"), bytes_of_text("a,b,c,diagnosis\n"));
     write_file(place("target.csv"), bytes_of_text("a,b,c,d\n1,2,3,0\n"));
@@ -413,12 +524,12 @@ static void test_the_table_has_the_documented_trainers_and_no_other(void **state
     (void)state;
     const struct trainer *t;
     struct err why = {0};
-    static const char *const names[] = {"native", "null", "constant"};
-    for (size_t i = 0; i < 3; i++) {
+    static const char *const names[] = {"native", "program", "null", "constant"};
+    for (size_t i = 0; i < 4; i++) {
         MUST(trainer_find(names[i], &t, err));
         assert_ptr_equal(t, trainer_at(i));
     }
-    assert_null(trainer_at(3));
+    assert_null(trainer_at(4));
     assert_int_equal(trainer_find("torch", &t, &why), ERR_UNSUPPORTED);
     assert_non_null(strstr(why.text, "torch"));
 }
@@ -440,11 +551,14 @@ int main(void)
         TEST(test_test_trainers_add_what_they_say_to_every_averaged_element),
         TEST(test_a_model_of_many_pieces_is_changed_to_its_last_element),
         TEST(test_null_changes_by_site_and_round_and_constant_by_site_alone),
-        TEST(test_what_test_trainers_cannot_change_is_said_and_leaves_no_file),
+        TEST(test_half_floats_are_changed_and_rounded_once),
         TEST(test_a_cancelled_trainer_ends_and_leaves_no_file),
         TEST(test_test_trainers_answer_every_rule),
         TEST(test_native_trains_and_tells_how_the_base_did_before),
         TEST(test_native_is_deterministic_and_keeps_header_and_fixed_tensors),
+        TEST(test_native_trains_networks_of_more_classes_on_tables_and_images),
+        TEST(test_native_obeys_every_hyperparameter),
+        TEST(test_native_ends_when_it_is_cancelled),
         TEST(test_native_gives_moments_of_the_raw_columns),
         TEST(test_what_a_person_must_mend_is_said_in_their_words),
         TEST(test_an_architecture_that_native_does_not_know_is_said),

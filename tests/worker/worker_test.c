@@ -69,6 +69,95 @@ static void test_a_refusal_that_verifies_ends_the_task_and_is_logged(void **stat
     assert_int_equal(logged("refused"), 1);
 }
 
+/* --- a trainer that fails --- */
+
+static void reach_decline(struct stage *s)
+{
+    stage_greet(s);
+    s->fail_by = REFUSAL_TRAINER_DIED;
+    say_task(s, s->chain.f.coordinator);
+    assert_int_equal(phase(s), TASK_DECLINE);
+}
+
+static void test_a_trainer_that_failed_for_good_declines_its_task_by_the_code_alone(void **state)
+{
+    struct stage *s = *state;
+    reach_decline(s);
+    const struct msg *m = &s->sent[s->sent_count - 1];
+    assert_int_equal(m->type, MSG_DECLINE);
+    assert_int_equal(m->round, 1);
+    assert_string_equal(m->code, "trainer-died");
+    assert_string_equal(m->text, "");
+    struct buf log = read_file(in_scratch("site/log.jsonl")); /* the site's own, where it is told */
+    assert_non_null(strstr(buf_text(&log), "\"sentence\":\"the trainer spoke of patient 17\""));
+    buf_fini(&log);
+    assert_int_equal(logged("declined"), 1);
+    assert_non_null(strstr(s->worker->trouble, "trainer-died"));
+}
+
+static void test_a_decline_is_repeated_till_it_is_noted_also_by_the_next_process(void **state)
+{
+    struct stage *s = *state;
+    reach_decline(s);
+    forget_sent(s);
+    s->now_ms += WORKER_RETRY_MAX_MS;
+    settle(s);
+    assert_int_equal(sent_count(s, MSG_DECLINE), 1);
+    close_worker(s);
+    forget_sent(s);
+    open_worker(s);
+    s->fail_by = REFUSAL_NONE; /* it would go well now */
+    stage_greet(s);
+    assert_int_equal(phase(s), TASK_DECLINE);
+    assert_int_equal(sent_count(s, MSG_DECLINE), 1);
+    assert_string_equal(s->sent[s->sent_count - 1].code, "trainer-died");
+    assert_int_equal(logged("trained"), 0);
+    forget_sent(s);
+    say_noted(s, s->chain.f.coordinator, SITE, REFUSAL_TRAINER_DIED);
+    assert_int_equal(phase(s), TASK_IDLE);
+    assert_int_equal(s->worker->task.done, 1);
+    assert_int_equal(s->sent[s->sent_count - 1].type, MSG_WANT);
+    assert_int_equal(s->sent[s->sent_count - 1].round, 1);
+    assert_int_equal(logged("decline-answered"), 1);
+    assert_int_equal(logged("refused"), 0);
+    chain_play(&s->chain, NULL); /* the next round is another matter */
+    say_task(s, s->chain.f.coordinator);
+    assert_int_equal(phase(s), TASK_SEND);
+}
+
+static void test_an_answer_to_a_decline_that_does_not_verify_is_ignored(void **state)
+{
+    struct stage *s = *state;
+    const struct fixture *f = &s->chain.f;
+    reach_send(s);
+    be_accepted(s);
+    chain_play(&s->chain, NULL);
+    reach_decline(s);
+    say_noted(s, f->founder, SITE, REFUSAL_TRAINER_DIED);
+    say_noted(s, f->coordinator, 0, REFUSAL_TRAINER_DIED);
+    say_refused(s, f->coordinator, SITE); /* about the update before */
+    assert_int_equal(phase(s), TASK_DECLINE);
+    say_noted(s, f->coordinator, SITE, REFUSAL_LATE); /* a true one, whatever it says */
+    assert_int_equal(phase(s), TASK_IDLE);
+}
+
+static void test_a_declined_task_is_dropped_with_its_round(void **state)
+{
+    struct stage *s = *state;
+    reach_decline(s);
+    s->fail_by = REFUSAL_NONE;
+    chain_play(&s->chain, NULL);
+    say_hint(s, 1);
+    say_welcome(s);
+    settle(s);
+    assert_int_equal(phase(s), TASK_IDLE);
+    assert_int_equal(logged("dropped"), 1);
+    say_task(s, s->chain.f.coordinator);
+    assert_int_equal(phase(s), TASK_SEND);
+}
+
+/* --- what is kept --- */
+
 static void test_a_killed_worker_sends_the_same_bytes(void **state)
 {
     struct stage *s = *state;
@@ -394,6 +483,10 @@ int main(void)
         TEST(test_a_round_goes_from_hello_to_a_receipt_that_is_kept),
         TEST(test_answers_that_do_not_verify_are_ignored),
         TEST(test_a_refusal_that_verifies_ends_the_task_and_is_logged),
+        TEST(test_a_trainer_that_failed_for_good_declines_its_task_by_the_code_alone),
+        TEST(test_a_decline_is_repeated_till_it_is_noted_also_by_the_next_process),
+        TEST(test_an_answer_to_a_decline_that_does_not_verify_is_ignored),
+        TEST(test_a_declined_task_is_dropped_with_its_round),
         TEST(test_a_killed_worker_sends_the_same_bytes),
         TEST(test_a_pack_that_was_never_journalled_is_made_anew),
         TEST(test_another_plan_is_refused_once_and_taken_when_a_person_approves_it),

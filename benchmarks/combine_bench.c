@@ -1,8 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * combine_bench [MIB [UPDATES [THREADS]]] -- sealing and combining a model of random f32 values,
- * from files to files: seconds of each stage and the peak of memory. Default: 1024 MiB, 4 updates,
- * a thread a core. Needs (UPDATES + 4) x MIB of disk under TMPDIR (default /tmp).
+ * combine_bench [MIB [UPDATES [THREADS [OPTIMISER]]]] -- sealing and combining a model of random
+ * f32 values, from files to files: seconds of each stage and the peak of memory. Default: 1024 MiB,
+ * 4 updates, a thread a core, no server optimiser. With one, what is measured is its second round,
+ * which reads a state and writes one. Needs (UPDATES + 4) x MIB of disk under TMPDIR (default
+ * /tmp), and (UPDATES + 9) x MIB with an optimiser.
  */
 #include <ftw.h>
 #include <stdio.h>
@@ -29,7 +31,7 @@ struct bench {
     struct store *store;
     struct jobs *jobs;
     struct key *key;
-    struct cid base, next;
+    struct cid base, next, state;
     struct combine_update answers[UPDATES_MAX];
     double seal_s, combine_s, combine_user_s, combine_system_s, dry_s;
 };
@@ -181,22 +183,33 @@ static void seal_all(struct bench *b)
     }
 }
 
-static double combine(struct bench *b, bool dry)
+static double combine(struct bench *b, bool dry, struct combine_result *result)
 {
     struct combine c = {.study = &b->study,
                         .rule = rule_find("fedavg"),
                         .store = b->store,
                         .base = b->base,
+                        .state = b->state,
+                        .t = 1,
                         .updates = b->answers,
                         .update_count = b->updates,
                         .jobs = b->jobs,
                         .dry = dry,
                         .part = "round-1"};
-    struct combine_result result;
     double start = now_s();
-    must(combine_round(&c, &result, &err));
-    b->next = result.next;
+    must(combine_round(&c, result, &err));
     return now_s() - start;
+}
+
+/* The state of a first round, to begin from. */
+static void make_state(struct bench *b)
+{
+    struct combine_result result;
+    if (optimiser_slots(b->study.plan.optimiser.kind) == 0)
+        return;
+    combine(b, false, &result);
+    b->state = result.state;
+    must(store_model_delete(b->store, &result.next, &err));
 }
 
 static int remove_one(const char *path, const struct stat *s, int kind, struct FTW *ftw)
@@ -222,7 +235,9 @@ static void report(const struct bench *b)
 {
     char next[CID_TEXT_MAX];
     double gib = (double)b->mib / 1024, updates = (double)b->updates;
-    printf("a model of %.2f GiB, %zu updates, %zu threads, warm\n", gib, b->updates, b->threads);
+    const char *optimiser = optimiser_name(b->study.plan.optimiser.kind);
+    printf("a model of %.2f GiB, %zu updates, %zu threads, optimiser %s, warm\n", gib, b->updates,
+           b->threads, optimiser);
     printf("  seal, an update   %6.2f s\n", b->seal_s / updates);
     printf("  combine           %6.2f s  (%.2f GB/s of updates; CPU: %.2f s user, %.2f s system)\n",
            b->combine_s, gib * updates * 1.073741824 / b->combine_s, b->combine_user_s,
@@ -230,38 +245,44 @@ static void report(const struct bench *b)
     printf("  the same, dry     %6.2f s\n", b->dry_s);
     printf("  peak of memory    %6.1f MiB\n", peak_mib());
     printf("  next model        %s\n", cid_format(&b->next, next));
-    printf("{\"mib\":%llu,\"updates\":%zu,\"threads\":%zu,\"seal_s\":%.3f,"
+    printf("{\"mib\":%llu,\"updates\":%zu,\"threads\":%zu,\"optimiser\":\"%s\",\"seal_s\":%.3f,"
            "\"combine_s\":%.3f,\"combine_user_s\":%.3f,\"combine_system_s\":%.3f,\"dry_s\":%.3f,"
            "\"peak_mib\":%.1f,"
            "\"next\":\"%s\"}\n",
-           (unsigned long long)b->mib, b->updates, b->threads, b->seal_s / updates, b->combine_s,
-           b->combine_user_s, b->combine_system_s, b->dry_s, peak_mib(), next);
+           (unsigned long long)b->mib, b->updates, b->threads, optimiser, b->seal_s / updates,
+           b->combine_s, b->combine_user_s, b->combine_system_s, b->dry_s, peak_mib(), next);
 }
 
 int main(int argc, char **argv)
 {
     static struct bench b = {.mib = 1024, .updates = 4};
+    struct optimiser_setting *o = &b.study.plan.optimiser;
+    *o = (struct optimiser_setting){OPTIMISER_NONE, 0.1, 0.9, 0.99, 1e-3};
     if (argc > 1)
         b.mib = strtoull(argv[1], NULL, 10);
     if (argc > 2)
         b.updates = strtoull(argv[2], NULL, 10);
     if (argc > 3)
         b.threads = strtoull(argv[3], NULL, 10);
-    if (argc > 4 || b.mib == 0 || b.updates == 0 || b.updates > UPDATES_MAX) {
-        fprintf(stderr, "usage: combine_bench [MIB [UPDATES (1..%d) [THREADS]]]\n", UPDATES_MAX);
+    bool known = argc <= 4 || optimiser_parse(argv[4], &o->kind);
+    if (argc > 5 || !known || b.mib == 0 || b.updates == 0 || b.updates > UPDATES_MAX) {
+        fprintf(stderr, "usage: combine_bench [MIB [UPDATES (1..%d) [THREADS [OPTIMISER]]]]\n",
+                UPDATES_MAX);
         return 2;
     }
     set_up(&b);
     seal_all(&b);
+    make_state(&b);
     double user, kernel;
+    struct combine_result made, dry;
     cpu_s(&user, &kernel);
-    b.combine_s = combine(&b, false);
+    b.combine_s = combine(&b, false, &made);
     cpu_s(&b.combine_user_s, &b.combine_system_s);
     b.combine_user_s -= user;
     b.combine_system_s -= kernel;
-    struct cid next = b.next;
-    b.dry_s = combine(&b, true);
-    bool same = cid_equal(&next, &b.next);
+    b.next = made.next;
+    b.dry_s = combine(&b, true, &dry);
+    bool same = cid_equal(&made.next, &dry.next) && cid_equal(&made.state, &dry.state);
     report(&b);
     tear_down(&b);
     if (!same)

@@ -44,9 +44,9 @@ objects   = $(patsubst %.c,$(O)/%.o,$(filter-out %/main.c,$(wildcard $(1)/*.c)))
 archives  = $(patsubst %,$(O)/lib%.a,$(1))
 GEN_OBJ  := $(O)/transport/msg.pb-c.o
 THREADED := base/jobs base/lo% transport/bus% transport/fetch transport/gateway transport/http% transport/pack transport/store% \
-            transport/up% transport/zap study/c% study/parts study/seal study/verify coordinator/% worker/% cli/simulate%
+            transport/up% transport/zap study/check study/combine study/seal study/verify coordinator/% worker/% cli/simulate%
 NAMES    := $(patsubst tests/%.c,%,$(wildcard $(FOLDERS:%=tests/%/*_test.c)))
-NAMES    := $(filter $(if $(filter tsan,$(VARIANT)),$(THREADED:%=%_test),%),$(NAMES))
+NAMES    := $(if $(filter tsan,$(VARIANT)),$(filter-out coordinator/round%,$(filter $(THREADED:%=%_test),$(NAMES))),$(NAMES))
 TESTS    := $(NAMES:%=$(O)/tests/%)
 LIAR     := $(O)/tests/e2e/liar
 BENCHES  := $(patsubst benchmarks/%.c,$(O)/benchmarks/%,$(wildcard benchmarks/*_bench.c))

@@ -5,25 +5,20 @@
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
-#include <limits.h>
 #include <poll.h>
 #include <pthread.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
-#include <sys/prctl.h>
-#include <sys/stat.h>
 #include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
 
-#include "base/files.h"
 #include "base/log.h"
+#include "worker/birth.h"
 
-#define SLICE_MS        50 /* how often a silent child is looked at: its pipes may outlive it */
-#define MINUTE_MS       60000
-#define VARIABLES_MAX   4096
-#define DESCRIPTORS_MAX 65536
+#define SLICE_MS  50 /* how often a silent child is looked at: its pipes may outlive it */
+#define MINUTE_MS 60000
 
 struct child {
     pid_t pid;          /* of its process group as well */
@@ -53,198 +48,24 @@ static void close_end(int *fd)
     *fd = -1;
 }
 
-/* --- starting --- */
-
-/* All that the new process needs between fork and exec, made before: there only calls are allowed
- * that a signal handler may make. */
-struct birth {
-    char path[FILES_PATH_MAX];
-    const struct child_options *options;
-    char **environment;
-    pid_t parent;
-    int in[2], out[2], notes[2], failure[2]; /* pipes: read end, write end */
-};
-
-static bool is_executable(const char *path)
-{
-    struct stat s;
-    return stat(path, &s) == 0 && S_ISREG(s.st_mode) && access(path, X_OK) == 0;
-}
-
-static int find_in_path(const char *word, char out[FILES_PATH_MAX], struct err *err)
-{
-    const char *at = getenv("PATH");
-    for (at = at == NULL ? "" : at; *at != '\0';) {
-        size_t size = strcspn(at, ":");
-        int n = snprintf(out, FILES_PATH_MAX, "%.*s/%s", (int)size, at, word);
-        /* An empty or relative folder would be relative to the child's. */
-        if (at[0] == '/' && n > 0 && n < FILES_PATH_MAX && is_executable(out))
-            return 0;
-        at += size + (at[size] == ':');
-    }
-    return err_set(err, ERR_USAGE, "the command \"%s\" is not found in PATH", word);
-}
-
-/* The file that the first word means. */
-static int find_command(const struct child_options *o, char out[FILES_PATH_MAX], struct err *err)
-{
-    char folder[PATH_MAX];
-    struct stat s;
-    const char *word = o->words[0];
-    if (realpath(o->folder, folder) == NULL)
-        return err_errno(err, "folder %s", o->folder);
-    if (strchr(word, '/') == NULL)
-        return find_in_path(word, out, err);
-    int n = word[0] == '/' ? snprintf(out, FILES_PATH_MAX, "%s", word)
-                           : snprintf(out, FILES_PATH_MAX, "%s/%s", folder, word);
-    if (n >= FILES_PATH_MAX)
-        return err_set(err, ERR_USAGE, "the command's path is too long");
-    if (stat(out, &s) != 0)
-        return err_set(err, ERR_USAGE, "the command %.400s: %s", out, strerror(errno));
-    if (!is_executable(out))
-        return err_set(err, ERR_USAGE, "the command %.400s is not an executable file (chmod +x?)",
-                       out);
-    return 0;
-}
-
-/* Our environment with `variable` in it; the array is the caller's, what it points at is not. */
-static char **make_environment(const char *variable)
-{
-    size_t count = 0, name = strcspn(variable, "=") + 1;
-    char **made = malloc((VARIABLES_MAX + 2) * sizeof *made);
-    if (made == NULL)
-        return NULL;
-    made[count++] = (char *)(uintptr_t)variable;
-    for (char **e = environ; e != NULL && *e != NULL && count <= VARIABLES_MAX; e++)
-        if (strncmp(*e, variable, name) != 0)
-            made[count++] = *e;
-    made[count] = NULL;
-    return made;
-}
-
-/* Both ends above the standard descriptors, whatever of those our own parent had closed. */
-static int make_pipe(int ends[2], struct err *err)
-{
-    int low[2];
-    if (pipe2(low, O_CLOEXEC) != 0)
-        return err_errno(err, "pipe");
-    for (int i = 0; i < 2; i++) {
-        ends[i] = fcntl(low[i], F_DUPFD_CLOEXEC, STDERR_FILENO + 1);
-        close(low[i]);
-    }
-    return ends[0] < 0 || ends[1] < 0 ? err_errno(err, "pipe") : 0;
-}
-
-static void close_pipe(int ends[2])
-{
-    close_end(&ends[0]);
-    close_end(&ends[1]);
-}
-
-static void close_on_exec(void)
-{
-    if (close_range(STDERR_FILENO + 1, UINT_MAX, CLOSE_RANGE_CLOEXEC) == 0)
-        return;
-    for (int fd = STDERR_FILENO + 1; fd < DESCRIPTORS_MAX; fd++) /* an older kernel */
-        (void)fcntl(fd, F_SETFD, FD_CLOEXEC);
-}
-
-/* The new process: never returns. What fails is told by its errno. */
-static void become(const struct birth *b)
-{
-    struct sigaction usual = {.sa_handler = SIG_DFL};
-    sigset_t none;
-    for (int i = 1; i < NSIG; i++)
-        (void)sigaction(i, &usual, NULL);
-    sigemptyset(&none);
-    if (setpgid(0, 0) == 0 && prctl(PR_SET_PDEATHSIG, SIGKILL) == 0 && getppid() == b->parent &&
-        chdir(b->options->folder) == 0 && dup2(b->in[0], STDIN_FILENO) >= 0 &&
-        dup2(b->out[1], STDOUT_FILENO) >= 0 && dup2(b->notes[1], STDERR_FILENO) >= 0) {
-        close_on_exec();
-        sigprocmask(SIG_SETMASK, &none, NULL);
-        execve(b->path, (char **)(uintptr_t)b->options->words, b->environment);
-    }
-    int why = errno;
-    ssize_t written = write(b->failure[1], &why, sizeof why);
-    (void)written;
-    _exit(127);
-}
-
-/* No handler of ours runs in the new process: all signals are blocked over the fork. */
-static pid_t give_birth(struct birth *b)
-{
-    sigset_t all, before;
-    sigfillset(&all);
-    b->parent = getpid();
-    pthread_sigmask(SIG_SETMASK, &all, &before);
-    pid_t pid = fork();
-    if (pid == 0)
-        become(b);
-    pthread_sigmask(SIG_SETMASK, &before, NULL);
-    if (pid > 0)
-        (void)setpgid(pid, pid); /* whoever of the two is first */
-    return pid;
-}
-
-static int launch(struct birth *b, pid_t *out, struct err *err)
-{
-    int why = 0;
-    pid_t pid = give_birth(b);
-    if (pid < 0)
-        return err_errno(err, "fork");
-    close_end(&b->failure[1]);
-    ssize_t got;
-    do
-        got = read(b->failure[0], &why, sizeof why); /* nothing, once exec closed the other end */
-    while (got < 0 && errno == EINTR);
-    if (got == 0) {
-        *out = pid;
-        return 0;
-    }
-    (void)waitpid(pid, NULL, 0);
-    return err_set(err, ERR_USAGE, "the command %.400s cannot be run: %s%s", b->path, strerror(why),
-                   why == ENOEXEC ? " (a script begins with #!)" : "");
-}
-
-static int keep_ends(struct child *c, struct birth *b, struct err *err)
-{
-    c->in = b->in[1];
-    c->out = b->out[0];
-    c->notes = b->notes[0];
-    b->in[1] = b->out[0] = b->notes[0] = -1;
-    if (fcntl(c->in, F_SETFL, O_NONBLOCK) != 0 || fcntl(c->out, F_SETFL, O_NONBLOCK) != 0 ||
-        fcntl(c->notes, F_SETFL, O_NONBLOCK) != 0)
-        return err_errno(err, "pipe");
-    return 0;
-}
-
 int child_start(const struct child_options *o, struct child **out, struct err *err)
 {
-    struct birth b = {
-        .options = o, .in = {-1, -1}, .out = {-1, -1}, .notes = {-1, -1}, .failure = {-1, -1}};
+    struct birth b = {.words = o->words, .folder = o->folder, .variable = o->variable};
     struct child *c = calloc(1, sizeof *c);
-    b.environment = make_environment(o->variable);
-    int rc = c == NULL || b.environment == NULL ? err_set(err, ERR_NOMEM, "out of memory") : 0;
-    if (rc == 0) {
-        c->in = c->out = c->notes = -1;
-        c->say = o->say;
-        rc = find_command(o, b.path, err);
+    if (c == NULL)
+        return err_set(err, ERR_NOMEM, "out of memory");
+    int rc = birth_give(&b, err);
+    if (rc != 0) {
+        free(c);
+        return rc;
     }
-    int *const pipes[] = {b.in, b.out, b.notes, b.failure};
-    for (size_t i = 0; rc == 0 && i < sizeof pipes / sizeof pipes[0]; i++)
-        rc = make_pipe(pipes[i], err);
-    if (rc == 0)
-        rc = launch(&b, &c->pid, err);
-    if (rc == 0)
-        rc = keep_ends(c, &b, err);
-    for (size_t i = 0; i < sizeof pipes / sizeof pipes[0]; i++)
-        close_pipe(pipes[i]);
-    free(b.environment);
-    if (rc == 0)
-        *out = c;
-    else
-        child_free(c);
-    return rc;
+    c->pid = b.pid;
+    c->in = b.in;
+    c->out = b.out;
+    c->notes = b.notes;
+    c->say = o->say;
+    *out = c;
+    return 0;
 }
 
 /* --- notes: its error output --- */

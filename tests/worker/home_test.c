@@ -209,6 +209,82 @@ static void test_the_approved_plan_is_the_line_in_config(void **state)
     buf_fini(&string);
 }
 
+#define PLAN "plan = \"bafkqaaa\"\n"
+
+static void test_the_trainer_table_is_read_with_its_defaults(void **state)
+{
+    (void)state;
+    const char *dir = place("site");
+    struct buf string = init(dir);
+    struct home_policy p;
+    MUST(home_read_policy(dir, &p, err));
+    assert_int_equal(p.trainer.command_count, 0);
+    replace_config(dir, PLAN "[trainer]\ncommand = [\"python3\", \"a b.py\", \"\"]\n");
+    MUST(home_read_policy(dir, &p, err));
+    assert_int_equal(p.trainer.command_count, 3);
+    assert_memory_equal(p.trainer.command, "python3\0a b.py\0\0", 17);
+    assert_int_equal(p.trainer.file_count, 0);
+    assert_int_equal(p.trainer.stall_ms, 600000);
+    assert_int_equal(p.trainer.grace_ms, 5000);
+    assert_int_equal(p.trainer.memory_bytes, 0);
+    replace_config(dir, PLAN "[trainer]\ncommand = [\"./t\"]\nfiles = [\"x\", \"y\"]\n"
+                             "stall_seconds = 1.5\nmemory_mib = 3\ngrace_seconds = 0\n");
+    MUST(home_read_policy(dir, &p, err));
+    assert_memory_equal(p.trainer.files, "x\0y\0", 5);
+    assert_int_equal(p.trainer.file_count, 2);
+    assert_int_equal(p.trainer.stall_ms, 1500);
+    assert_int_equal(p.trainer.grace_ms, 0);
+    assert_int_equal(p.trainer.memory_bytes, 3u << 20);
+    buf_fini(&string);
+}
+
+/* Two readings of one file are the same to the last byte: a trainer is not started anew. */
+static void test_what_did_not_change_compares_equal(void **state)
+{
+    (void)state;
+    const char *dir = place("site");
+    struct buf string = init(dir);
+    struct home_policy a, b;
+    memset(&a, 0x55, sizeof a);
+    memset(&b, 0xaa, sizeof b);
+    replace_config(dir, PLAN "[trainer]\ncommand = [\"x\"]\n");
+    MUST(home_read_policy(dir, &a, err));
+    MUST(home_read_policy(dir, &b, err));
+    assert_memory_equal(&a.trainer, &b.trainer, sizeof a.trainer);
+    buf_fini(&string);
+}
+
+/* The lines that init wrote as a comment are right once they are none. */
+static void test_the_commented_trainer_table_can_be_used(void **state)
+{
+    (void)state;
+    const char *dir = place("site");
+    struct buf string = init(dir), text = read_file(place("site/config.toml"));
+    struct home_policy p;
+    char *at = strstr((char *)(uintptr_t)buf_text(&text), "# [trainer]");
+    assert_non_null(at);
+    for (; at != NULL; at = strchr(at, '\n'), at = at == NULL ? NULL : strchr(at, '#'))
+        memcpy(at, "  ", 2);
+    replace_config(dir, buf_text(&text));
+    MUST(home_read_policy(dir, &p, err));
+    assert_memory_equal(p.trainer.command, "python3\0cnn.py\0", 15);
+    assert_int_equal(p.trainer.stall_ms, 600000);
+    buf_fini(&text);
+    buf_fini(&string);
+}
+
+static void test_data_may_be_a_folder(void **state)
+{
+    (void)state;
+    struct buf string = buf_new(SITE_STRING_MAX);
+    struct home_policy p;
+    MUST(files_make_dirs(files_posix(), place("images"), err));
+    MUST(home_init(place("site"), "a", place("images"), invitation(), &string, err));
+    MUST(home_read_policy(place("site"), &p, err));
+    assert_non_null(strstr(p.data, "/images"));
+    buf_fini(&string);
+}
+
 static void test_mistakes_in_config_are_named(void **state)
 {
     (void)state;
@@ -219,7 +295,14 @@ static void test_mistakes_in_config_are_named(void **state)
         {"plan = \"bafyhello\"\n", "plan"},
         {"plan = 7\n", "plan"},
         {"plan = \"bafkqaaa\"\npaln = 1\n", "paln"},
-        {"plan = \"bafkqaaa\"\ndata = \"x.csv\"\n", "not an absolute path"},
+        {PLAN "data = \"x.csv\"\n", "not an absolute path"},
+        {PLAN "[trainer]\ncommand = \"python3 cnn.py\"\n", "array"},
+        {PLAN "[trainer]\ncommand = [\"\", \"x\"]\n", "first word is empty"},
+        {PLAN "[trainer]\nstall_seconds = 0\n", "stall_seconds"},
+        {PLAN "[trainer]\nstall_seconds = 1e300\n", "stall_seconds"},
+        {PLAN "[trainer]\ngrace_seconds = -1\n", "grace_seconds"},
+        {PLAN "[trainer]\nmemory_mib = 1.5\n", "memory_mib"},
+        {PLAN "[trainer]\nmemory = 5\n", "memory"},
     };
     const char *dir = place("site");
     struct buf string = init(dir);
@@ -281,6 +364,10 @@ int main(void)
         TEST(test_what_init_cannot_use_leaves_no_folder),
         TEST(test_a_site_may_have_no_data),
         TEST(test_the_approved_plan_is_the_line_in_config),
+        TEST(test_the_trainer_table_is_read_with_its_defaults),
+        TEST(test_what_did_not_change_compares_equal),
+        TEST(test_the_commented_trainer_table_can_be_used),
+        TEST(test_data_may_be_a_folder),
         TEST(test_mistakes_in_config_are_named),
         TEST(test_a_folder_with_another_sites_keys_does_not_open),
         TEST(test_a_key_that_others_can_read_is_refused),

@@ -8,6 +8,7 @@
 #include <time.h>
 
 #include "aggregate/moments.h"
+#include "base/text.h"
 #include "worker/child.h"
 #include "worker/program.h"
 #include "worker/program_digest.h"
@@ -48,6 +49,7 @@ static void configure(struct stand *s, const char *mode)
     s->config.stall_ms = 20000;
     s->config.grace_ms = 150;
     add_word(&s->config, "python3");
+    add_word(&s->config, "-S"); /* starts sooner */
     add_word(&s->config, script);
     add_word(&s->config, mode);
 }
@@ -278,14 +280,12 @@ static void test_a_changed_file_starts_it_again(void **state)
 static void test_progress_counts_as_life(void **state)
 {
     (void)state;
-    struct stand *s = stand_new("slow"); /* takes 2 s, and says so every 0.1 s */
-    run_well(s);                         /* started, so that only the task is measured */
-    s->config.stall_ms = 600;
-    memcpy(&s->program.config, &s->config, sizeof s->config);
+    struct stand *s = stand_new("slow"); /* takes 1.5 s, and says so every 0.1 s */
+    start_with(s, 1000);
     run_well(s);
     assert_int_equal(lines_of("pids"), 1);
-    assert_int_equal(atomic_load(&s->done), 20);
-    assert_int_equal(atomic_load(&s->total), 20);
+    assert_int_equal(atomic_load(&s->done), 15);
+    assert_int_equal(atomic_load(&s->total), 15);
     stand_free(s);
 }
 
@@ -300,6 +300,28 @@ static void test_any_order_of_tensors_and_any_noise_on_stderr_is_taken(void **st
     stand_free(s);
 }
 
+/* The table is the worker's to add up; whether a program could is not asked. */
+static void test_moments_are_the_workers_own_work(void **state)
+{
+    (void)state;
+    struct stand *s = stand_new("good");
+    struct moments m;
+    uint8_t native[HASH_BYTES];
+    write_file(in_scratch("data.csv"), bytes_of_text("a,b,c,diagnosis\n1,2,3,0\n4,5,6,1\n"));
+    s->task.asks = RULE_VALUES;
+    s->task.data = in_scratch("data.csv");
+    MUST(trainer_run(&s->task, &s->result, err));
+    MUST(moments_decode(buf_bytes(&s->result.values), 3, &m, err));
+    assert_int_equal(m.count, 2);
+    assert_true(m.sum[0] == 5 && m.sum[2] == 9);
+    moments_fini(&m);
+    trainer_digest("native", native);
+    assert_memory_equal(s->result.digest, native, HASH_BYTES);
+    trainer_result_fini(&s->result);
+    assert_int_equal(lines_of("pids"), 0);
+    stand_free(s);
+}
+
 /* --- misbehaved: what it does, the code, and words of the sentence --- */
 
 static const struct {
@@ -308,9 +330,9 @@ static const struct {
     const char *words;
     uint64_t stall_ms, memory_mib;
 } bad[] = {
-    {"hang", REFUSAL_TRAINER_HUNG, "stall_seconds", 400, 0},
-    {"mute", REFUSAL_TRAINER_HUNG, "stall_seconds", 400, 0},
-    {"die-signal", REFUSAL_TRAINER_DIED, "signal SEGV", 0, 0},
+    {"hang", REFUSAL_TRAINER_HUNG, "stall_seconds", 1500, 0},
+    {"mute", REFUSAL_TRAINER_HUNG, "stall_seconds", 1500, 0},
+    {"die-signal", REFUSAL_TRAINER_DIED, "signal USR1", 0, 0},
     {"exit-1", REFUSAL_TRAINER_DIED, "ValueError: no such column", 0, 0},
     {"crash", REFUSAL_TRAINER_DIED, "no module named torch", 0, 0},
     {"closes", REFUSAL_TRAINER_DIED, "signal TERM", 0, 0},
@@ -353,7 +375,20 @@ static void test_each_misbehaviour_has_its_code_and_ends_the_process(void **stat
             assert_null(s->program.child);
         assert_false(files_exists(files_posix(), s->output));
         program_stop(&s->program);
-        assert_int_equal(kill(pid_in("pids"), 0), -1);
+        if (lines_of("pids") > 0) /* else it was not even that far */
+            assert_int_equal(kill(pid_in("pids"), 0), -1);
+        stand_free(s);
+    }
+}
+
+static void test_a_sentence_that_is_cut_stays_utf_8(void **state)
+{
+    (void)state;
+    for (int shift = 0; shift < 2; shift++) { /* so that one of both is cut within a character */
+        struct stand *s = stand_new(shift == 0 ? "accents" : "accents-shifted");
+        assert_int_equal(run(s), ERR_IO);
+        assert_non_null(strstr(s->err.text, "\xc3\xa9\xc3\xa9"));
+        assert_true(text_is_utf8(bytes_of_text(s->err.text)));
         stand_free(s);
     }
 }
@@ -515,7 +550,9 @@ int main(void)
         TEST(test_a_changed_file_starts_it_again),
         TEST(test_progress_counts_as_life),
         TEST(test_any_order_of_tensors_and_any_noise_on_stderr_is_taken),
+        TEST(test_moments_are_the_workers_own_work),
         TEST(test_each_misbehaviour_has_its_code_and_ends_the_process),
+        TEST(test_a_sentence_that_is_cut_stays_utf_8),
         TEST(test_one_that_cannot_evaluate_says_so),
         TEST(test_after_a_failure_the_next_task_has_a_fresh_process),
         TEST(test_one_that_ignores_every_word_is_killed_with_what_it_started),

@@ -37,7 +37,7 @@ static void configure(struct stage *s, const char *mode)
     char cid[CID_TEXT_MAX], script[FILES_PATH_MAX], text[FILES_PATH_MAX + 512];
     assert_non_null(realpath(SCRIPT, script));
     snprintf(text, sizeof text,
-             "plan = \"%s\"\n[trainer]\ncommand = [\"python3\", \"%s\", \"%s\"]\n"
+             "plan = \"%s\"\n[trainer]\ncommand = [\"python3\", \"-S\", \"%s\", \"%s\"]\n"
              "stall_seconds = 20\ngrace_seconds = 0.2\n",
              cid_format(&s->chain.f.plan_id, cid), script, mode);
     write_file(in_scratch("site/config.toml"), bytes_of_text(text));

@@ -61,9 +61,12 @@ def misbehave(message):
     """What is done in place of an answer. Returns whether anything was."""
     task = message["id"]
     if MODE == "die-signal":
-        os.kill(os.getpid(), signal.SIGSEGV)
+        os.kill(os.getpid(), signal.SIGUSR1)
     elif MODE == "exit-1":
         print("ValueError: no such column", file=sys.stderr, flush=True)
+        sys.exit(1)
+    elif MODE.startswith("accents"):
+        print(("x" if MODE == "accents-shifted" else "") + "\u00e9" * 500, file=sys.stderr, flush=True)
         sys.exit(1)
     elif MODE == "die-once" and first_time():
         sys.exit(7)
@@ -134,9 +137,9 @@ def misbehave(message):
 
 def slow(task):
     """Takes longer than the limit without progress, but says progress."""
-    for i in range(20):
+    for i in range(15):
         time.sleep(0.1)
-        say(type="progress", id=task, done=i + 1, total=20)
+        say(type="progress", id=task, done=i + 1, total=15)
 
 
 def train(message):

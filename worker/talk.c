@@ -66,7 +66,7 @@ static int fail_of_death(struct talk *t)
     bool nothing = well && t->output != NULL && !files_exists(files_posix(), t->output);
     t->code = nothing ? REFUSAL_TRAINER_NO_OUTPUT : REFUSAL_TRAINER_DIED;
     snprintf(what, sizeof what, "it ended %s (%s)",
-             nothing ? "without having written a model" : "in the middle of its work", words);
+             nothing ? "without having written a model" : "without an answer", words);
     return tell(t, what);
 }
 

@@ -61,6 +61,18 @@ static void expect(struct child *c, const char *text)
         fail_msg("\"%.*s\" is not \"%s\"", (int)line.size, (const char *)line.data, text);
 }
 
+/* A set of signals as the kernel writes it, but for 32 and 33: these are the C library's own, which
+ * no program can set, and some parents hand them down ignored. */
+static void expect_no_signals(struct child *c)
+{
+    struct bytes line;
+    char text[32];
+    assert_int_equal(child_read(c, LONG_MS, &line, NULL), 0);
+    assert_int_equal(line.size, 16);
+    snprintf(text, sizeof text, "%.16s", (const char *)line.data);
+    assert_int_equal(strtoull(text, NULL, 16) & ~0x180000000ull, 0);
+}
+
 static void expect_end(struct child *c, int rc)
 {
     struct bytes line;
@@ -247,8 +259,8 @@ static void test_it_starts_with_the_usual_signals(void **state)
     struct child *c = start("sed -n 's/^Sig\\(Blk\\|Ign\\):[[:space:]]*//p' /proc/self/status");
     sigprocmask(SIG_SETMASK, &before, NULL);
     signal(SIGUSR2, SIG_DFL);
-    expect(c, "0000000000000000");
-    expect(c, "0000000000000000");
+    expect_no_signals(c);
+    expect_no_signals(c);
     child_free(c);
 }
 

@@ -30,6 +30,7 @@ name = "{name}"
 architecture = "{architecture}"
 features = {features}
 classes = 2
+{uses}
 
 [data]
 target = "label"
@@ -57,7 +58,7 @@ models = {keep_models}
 
 def plan(**changes):
     values = dict(seed=7, name="e2e", architecture="logistic", features=3, minimum=3, quorum=2, fraction=1.0, deadline=60,
-                  schedule='"moments 1", "fedavg 3", "evaluate 1"', trainer="native", training="", keep_updates=0, keep_models=0)
+                  schedule='"moments 1", "fedavg 3", "evaluate 1"', trainer="native", training="", uses="", keep_updates=0, keep_models=0)
     values.update(changes)
     return PLAN.format(**values)
 

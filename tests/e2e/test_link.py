@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Slow and broken links make progress, and what the plan does not keep is deleted without harm to what can be checked."""
 
-from tests.e2e.harness import Study, run
+from tests.e2e.harness import Study, run, wait_for
 from tests.e2e.relay import Relay
 
 MIB = 1 << 20
@@ -13,11 +13,12 @@ class ALink(Study):
         for i in (1, 2, 3):
             self.admit(self.worker_init(f"site-{i}"))
 
-    def through(self, relay):
+    def through(self, relay, meanwhile=lambda: None):
         """The study with site-2 behind the relay."""
         self.addCleanup(relay.close)
         coordinator = self.start_coordinator()
         workers = [self.start_worker(name, env={"HTTPS_PROXY": relay.url} if name == "site-2" else None) for name in self.sites]
+        meanwhile()
         self.assertEqual(coordinator.wait(), 0, coordinator.text())
         for worker in workers:
             self.assertEqual(worker.wait(), 0, worker.text())
@@ -35,7 +36,20 @@ class ALink(Study):
 
     def test_of_two_megabits_a_second_carries_a_model_of_a_mebibyte(self):
         self.study_with_a_model(1 * MIB)
-        self.through(Relay(bytes_per_second=250_000))
+        self.through(Relay(bytes_per_second=250_000), self.see_progress)
+
+    def see_progress(self):
+        """Who receives says how far a slow transfer is, and how long it will take. (A sender's kernel takes a mebibyte at once.)"""
+        for name, what in (("site-2", "fetching the model"), ("coordinator", "receiving updates")):
+            def moving():
+                found = self.status(name).get("progress")
+                return found if found and found["what"] == what and found["per_second"] and found["seconds_left"] else None
+            found = wait_for(f"{what} at {name}", moving)
+            self.assertEqual(found["unit"], "bytes")
+            self.assertLess(found["per_second"], 1_000_000)
+            self.assertLess(found["done"], found["total"])
+            self.assertGreater(found["total"], 1 * MIB)
+            self.assertRegex(found["sentence"], f"^{what}: [0-9]+ of [0-9]+ KiB, [0-9.]+ [KM]iB/s, [0-9]+ s left$")
 
 
 class Retention(Study):

@@ -93,6 +93,23 @@ static void test_nothing_is_made_for_a_reader(void **state)
     inbox_release(inbox, 0, 1);
 }
 
+static void test_bytes_are_those_of_the_pack_that_is_open(void **state)
+{
+    (void)state;
+    struct pack *pack;
+    open_round(1, (uint32_t[]){0, 1}, 2);
+    assert_int_equal(inbox_bytes(inbox, 0, 1), 0);
+    assert_int_equal(take(0, 1, true, &pack), 0);
+    struct cid cid = cid_of(CID_RAW, bytes_of_text("a block"));
+    assert_int_equal(pack_put(pack, &cid, bytes_of_text("a block"), NULL), 0);
+    assert_true(inbox_bytes(inbox, 0, 1) > 7);
+    assert_int_equal(inbox_bytes(inbox, 0, 1), pack_bytes(pack));
+    inbox_release(inbox, 0, 1);
+    assert_true(inbox_bytes(inbox, 0, 1) > 7); /* it stays open */
+    assert_int_equal(inbox_bytes(inbox, 1, 1), 0);
+    assert_int_equal(inbox_bytes(inbox, 0, 2), 0);
+}
+
 static void test_writers_and_readers_share_one_pack(void **state)
 {
     (void)state;
@@ -201,6 +218,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         TEST(test_only_the_sites_of_the_open_round_may_send),
         TEST(test_nothing_is_made_for_a_reader),
+        TEST(test_bytes_are_those_of_the_pack_that_is_open),
         TEST(test_writers_and_readers_share_one_pack),
         TEST(test_more_sites_are_added_to_the_round_and_none_forgotten),
         TEST(test_a_closed_rounds_pack_lives_until_it_is_released),

@@ -9,7 +9,9 @@ unbiased deviation of its training part; a constant column becomes 0. Logistic r
 FLamby's configuration. Pooled is SGD at FedAvg's rate, 50 epochs, on data scaled by the mean and deviation of all hospitals and
 tested at each as that hospital scales, as FLamby does it (with Adam there). The figure is the mean of the four hospitals' test
 accuracies over HEART_SEEDS (20) seeds: with a split of 2/3 : 1/3 drawn a seed, stratified, and with the one split that FLamby
-uses for all of its seeds."""
+uses for all of its five seeds. There like is held against like, and exit 0 says that no figure is further from FLamby's than
+0.02 or two standard errors of the difference of our mean and theirs; drawn splits differ by far more than methods do: the
+smallest hospital has 15 test cases."""
 
 import csv
 import json
@@ -26,7 +28,8 @@ from safetensors.numpy import load_file, save_file
 from benchmarks.machine import report
 from tests.e2e.harness import run
 
-SEEDS = int(os.environ.get("HEART_SEEDS", "20"))
+SEEDS = int(os.environ.get("HEART_SEEDS", "20"))  # at least 2
+FLAMBY_SEEDS = 5
 HOSPITALS = ["cleveland", "hungarian", "switzerland", "va"]
 ROWS = [303, 261, 46, 130]
 FEATURES = 13
@@ -154,17 +157,18 @@ def main():
         return 0
     data = [read(pathlib.Path(os.environ["HEART"]), name) for name in HOSPITALS]
     assert [len(y) for _, y in data] == ROWS and all(x.shape[1] == FEATURES for x, _ in data)
-    print(f"{'split':8} {'method':8}" + "".join(f"{name:>12}" for name in HOSPITALS) + f"{'mean':>8} {'sd':>6} {'FLamby':>7} {'apart':>7}")
+    print(f"{'split':8} {'method':8}" + "".join(f"{name:>12}" for name in HOSPITALS) + f"{'mean':>8} {'sd':>6} {'FLamby':>7} {'apart':>7} {'error':>6}")
     good = True
     for split in ("drawn", "FLamby's"):
         rows = [measure(data, split, seed) for seed in range(1, SEEDS + 1)]
         for method, (_, _, published) in METHODS.items():
             sites = [statistics.mean(column) for column in zip(*(row[method] for row in rows))]
             means = [statistics.mean(row[method]) for row in rows]
-            mean, deviation = statistics.mean(means), statistics.stdev(means) if SEEDS > 1 else 0
-            print(f"{split:8} {method:8}" + "".join(f"{v:12.4f}" for v in sites) + f"{mean:8.4f} {deviation:6.4f} {published:7.4f} {mean - published:+7.4f}", flush=True)
+            mean, deviation = statistics.mean(means), statistics.stdev(means)
+            error = deviation * (1 / SEEDS + 1 / FLAMBY_SEEDS) ** 0.5
+            print(f"{split:8} {method:8}" + "".join(f"{v:12.4f}" for v in sites) + f"{mean:8.4f} {deviation:6.4f} {published:7.4f} {mean - published:+7.4f} {error:6.4f}", flush=True)
             report("heart", split=split, method=method, seeds=SEEDS, accuracy=round(mean, 4), sd=round(deviation, 4), published=published)
-            good &= split != "drawn" or abs(mean - published) <= 0.02
+            good &= split == "drawn" or abs(mean - published) <= max(0.02, 2 * error)
     return 0 if good else 1
 
 

@@ -9,9 +9,8 @@ unbiased deviation of its training part; a constant column becomes 0. Logistic r
 FLamby's configuration. Pooled is SGD at FedAvg's rate, 50 epochs, on data scaled by the mean and deviation of all hospitals and
 tested at each as that hospital scales, as FLamby does it (with Adam there). The figure is the mean of the four hospitals' test
 accuracies over HEART_SEEDS (20) seeds: with a split of 2/3 : 1/3 drawn a seed, stratified, and with the one split that FLamby
-uses for all of its five seeds. There like is held against like, and exit 0 says that no figure is further from FLamby's than
-0.02 or two standard errors of the difference of our mean and theirs; drawn splits differ by far more than methods do: the
-smallest hospital has 15 test cases."""
+uses for all of its five seeds. Exit 0 says that no figure by drawn splits is further from
+FLamby's than 0.02; the rows of FLamby's split are there to explain those that are, with the standard error of the difference."""
 
 import csv
 import json
@@ -168,7 +167,7 @@ def main():
             error = deviation * (1 / SEEDS + 1 / FLAMBY_SEEDS) ** 0.5
             print(f"{split:8} {method:8}" + "".join(f"{v:12.4f}" for v in sites) + f"{mean:8.4f} {deviation:6.4f} {published:7.4f} {mean - published:+7.4f} {error:6.4f}", flush=True)
             report("heart", split=split, method=method, seeds=SEEDS, accuracy=round(mean, 4), sd=round(deviation, 4), published=published)
-            good &= split == "drawn" or abs(mean - published) <= max(0.02, 2 * error)
+            good &= split != "drawn" or abs(mean - published) <= 0.02
     return 0 if good else 1
 
 

@@ -3,6 +3,7 @@
 
 #include <errno.h>
 #include <stdio.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "base/files.h"
@@ -182,6 +183,13 @@ static int tell_task(struct talk *t, const struct trainer_task *task)
     return talk_say(t, &line);
 }
 
+/* Anything else under that name could not be read, or would be waited for without end. */
+static bool is_file(const char *path)
+{
+    struct stat s;
+    return stat(path, &s) == 0 && S_ISREG(s.st_mode);
+}
+
 static int take_done(struct talk *t, const struct contract_message *m, struct trainer_result *out)
 {
     if (m->type == CONTRACT_ERROR) {
@@ -194,7 +202,7 @@ static int take_done(struct talk *t, const struct contract_message *m, struct tr
     int rc = talk_check_output(t);
     if (rc != 0)
         return rc;
-    if (t->output != NULL && !files_exists(files_posix(), t->output))
+    if (t->output != NULL && !is_file(t->output))
         return talk_fail(t, REFUSAL_TRAINER_NO_OUTPUT, "it is done, and wrote no model");
     out->examples = m->examples;
     out->metric_count = m->metric_count;

@@ -28,8 +28,9 @@ def a_model():
         "weight": some("F32", LARGE, -149, 30, 2),
         "half": some("F16", LARGE, -24, 14, 3),
         "brain": some("BF16", LARGE + 1, -133, 40, 4),
-        "count.steps": ("I64", numpy.array([7, -7, 2**53, 2**62, -(2**62)], "<i8")),
-        "count.small": ("I32", numpy.array([5], "<i4")),
+        # The last of each goes down past 0: some sites' values are negative, others' are not.
+        "count.steps": ("I64", numpy.array([7, -7, 2**53, 2**62, -(2**62), 2], "<i8")),
+        "count.small": ("I32", numpy.array([5, 2], "<i4")),
         "table": ("I32", numpy.arange(-50, 50, dtype="<i4")),
         "flags": ("I8", numpy.array([1, 0, -1], "<i1")),
     }
@@ -90,7 +91,8 @@ class Dtypes(Study):
                 self.assertEqual(found[name][0], dtype, name)
                 bits = f"<u{values.itemsize}"
                 wrong = numpy.flatnonzero(found[name][1].view(bits) != values.view(bits))
-                self.assertEqual(list(wrong), [], f"round {line['round']}, {name}: {found[name][1][wrong[:5]]}, not {values[wrong[:5]]}")
+                told = f"round {line['round']}, {name}: {found[name][1][wrong[:5]]}, not {values[wrong[:5]]}"
+                self.assertEqual(list(wrong), [], told)
             base = found
         self.assertEqual(line["round"], ROUNDS)
 
@@ -106,6 +108,8 @@ class Dtypes(Study):
         self.run_study()
         self.assert_models(mixed.train, [mixed.weight(site) for site in range(3)])
         self.assertEqual([(r["answered"], r["refused"]) for r in self.events("coordinator", "round")], [(3, 1)] * ROUNDS)
+        refused = self.events("coordinator", "update-refused")
+        self.assertEqual([(r["site"], r["code"]) for r in refused], [("site-4", "trainer-layout")] * ROUNDS)
         declined = self.events("site-4", "declined")
         self.assertEqual([e["code"] for e in declined], ["trainer-layout"] * ROUNDS)
         for line in declined:

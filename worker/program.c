@@ -77,10 +77,10 @@ static int shake_hands(struct talk *t)
     int rc = talk_say(t, &line);
     if (rc == 0)
         rc = talk_hear(t, &m);
-    if (rc == ERR_TIMEOUT)
-        program_stop(p);
-    if (rc != 0)
+    if (rc != 0) {
+        program_stop(p); /* unless its failure ended it already */
         return rc;
+    }
     if (m.type != CONTRACT_HELLO)
         return talk_fail(t, REFUSAL_TRAINER_GARBAGE,
                          "it broke the contract: it must say hello first");

@@ -134,7 +134,7 @@ static int finish(struct errand *k, const struct trainer_task *t, const struct t
 static int attempt(struct errand *k, const struct trainer_task *t, struct err *err)
 {
     struct worker *w = k->worker;
-    struct trainer_result r;
+    struct trainer_result r = {.code = REFUSAL_NONE};
     atomic_store(&k->trainer_done, 0);
     atomic_store(&k->trainer_total, 0);
     k->code = REFUSAL_NONE;

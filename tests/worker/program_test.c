@@ -339,6 +339,7 @@ static const struct {
     {"orphan", REFUSAL_TRAINER_DIED, "exit status 3", 0, 0},
     {"exit-0", REFUSAL_TRAINER_NO_OUTPUT, "exit status 0", 0, 0},
     {"nothing", REFUSAL_TRAINER_NO_OUTPUT, "wrote no model", 0, 0},
+    {"fifo", REFUSAL_TRAINER_NO_OUTPUT, "wrote no model", 0, 0},
     {"garbage", REFUSAL_TRAINER_GARBAGE, "not JSON", 0, 0},
     {"number", REFUSAL_TRAINER_GARBAGE, "near '7'", 0, 0},
     {"long-line", REFUSAL_TRAINER_GARBAGE, "65536 bytes", 0, 0},

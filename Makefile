@@ -2,7 +2,6 @@
 # `make help` lists the verbs. One build tree a variant: build/release, build/test (with failpoints), build/san, build/tsan.
 
 B        ?= build
-SAN      ?=
 VARIANT  ?= $(if $(filter thread,$(SAN)),tsan,$(if $(SAN),san,release))
 CHECKED  := $(if $(SAN),$(VARIANT),test)
 O        := $(B)/$(VARIANT)
@@ -31,19 +30,20 @@ LIBS      = $(shell pkg-config --libs $(PKGS) 2>/dev/null) -lm
 NEEDS_base        := base
 NEEDS_model       := model base
 NEEDS_aggregate   := aggregate model base
-NEEDS_transport   := transport base
-NEEDS_study       := study aggregate model transport base
+NEEDS_content     := content base
+NEEDS_transport   := transport $(NEEDS_content)
+NEEDS_study       := study aggregate model $(NEEDS_transport)
 NEEDS_coordinator := coordinator $(NEEDS_study)
 NEEDS_worker      := worker $(NEEDS_study)
 NEEDS_cli         := cli coordinator worker $(NEEDS_study)
-FOLDERS  := base model aggregate transport study coordinator worker cli
+FOLDERS  := base model aggregate content transport study coordinator worker cli
 PROGRAMS := colmeia-coordinator colmeia-worker colmeia
 main_of   = $(or $(patsubst colmeia-%,%,$(filter-out colmeia,$(1))),cli)
 
 objects   = $(patsubst %.c,$(O)/%.o,$(filter-out %/main.c,$(wildcard $(1)/*.c)))
 archives  = $(patsubst %,$(O)/lib%.a,$(1))
 GEN_OBJ  := $(O)/transport/msg.pb-c.o
-THREADED := base/jobs base/lo% transport/bus% transport/fetch transport/gateway transport/http% transport/pack transport/store% \
+THREADED := base/jobs base/lo% transport/bus% transport/fetch transport/gateway transport/http% content/pack% content/store% content/import content/extract \
             transport/up% transport/zap study/check study/combine study/seal study/verify coordinator/% worker/% cli/simulate%
 NAMES    := $(patsubst tests/%.c,%,$(wildcard $(FOLDERS:%=tests/%/*_test.c)))
 NAMES    := $(if $(filter tsan,$(VARIANT)),$(filter-out coordinator/round%,$(filter $(THREADED:%=%_test),$(NAMES))),$(NAMES))

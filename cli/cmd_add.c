@@ -3,7 +3,7 @@
 #include "cli/cmd.h"
 #include "cli/options.h"
 #include "cli/say.h"
-#include "transport/store.h"
+#include "content/store.h"
 
 struct add {
     const char *path, *dir;

@@ -7,8 +7,8 @@
 #include "cli/cmd.h"
 #include "cli/options.h"
 #include "cli/say.h"
+#include "content/store.h"
 #include "model/safetensors.h"
-#include "transport/store.h"
 
 #define PIECE_BYTES (1u << 20) /* a multiple of every element's size */
 #define INDEX_MAX   (LAYOUT_RANK_MAX * 24)

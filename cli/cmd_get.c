@@ -2,7 +2,7 @@
 #include "cli/cmd.h"
 #include "cli/options.h"
 #include "cli/say.h"
-#include "transport/store.h"
+#include "content/store.h"
 
 static int get(const char *dir, const struct cid *root, const char *to, struct err *err)
 {

@@ -6,9 +6,9 @@
 #include "cli/cmd.h"
 #include "cli/options.h"
 #include "cli/say.h"
+#include "content/unixfs.h"
 #include "model/network.h"
 #include "model/safetensors.h"
-#include "transport/unixfs.h"
 
 struct show {
     struct safetensors file;

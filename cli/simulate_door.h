@@ -11,10 +11,10 @@
 
 #include <stdatomic.h>
 
+#include "content/pack.h"
+#include "content/store.h"
 #include "transport/http_client.h"
 #include "transport/http_server.h"
-#include "transport/pack.h"
-#include "transport/store.h"
 
 struct simulate_door {
     struct http_handler gateway; /* `begin` NULL: nobody is there */

@@ -10,9 +10,9 @@
 #ifndef COLMEIA_COORDINATOR_INBOX_H
 #define COLMEIA_COORDINATOR_INBOX_H
 
+#include "content/pack.h"
 #include "study/refusal.h"
 #include "study/roster.h"
-#include "transport/pack.h"
 
 struct inbox;
 

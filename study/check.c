@@ -8,10 +8,10 @@
 
 #include "aggregate/accumulate.h"
 #include "aggregate/moments.h"
+#include "content/digest_map.h"
 #include "model/delta.h"
 #include "study/parts.h"
 #include "study/update_index.h"
-#include "transport/digest_map.h"
 
 /* How a shard's part ended, beside the codes of refusal. */
 enum {

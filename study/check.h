@@ -17,10 +17,10 @@
 #ifndef COLMEIA_STUDY_CHECK_H
 #define COLMEIA_STUDY_CHECK_H
 
+#include "content/pack.h"
 #include "study/refusal.h"
 #include "study/study.h"
 #include "study/update.h"
-#include "transport/pack.h"
 
 #define CHECK_MISSING_MAX 1400
 

@@ -19,9 +19,9 @@
 
 #include "aggregate/rule.h"
 #include "base/progress.h"
+#include "content/pack.h"
 #include "study/state.h"
 #include "study/study.h"
-#include "transport/pack.h"
 
 #define COMBINE_WINDOW_LEAVES 16
 

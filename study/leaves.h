@@ -8,7 +8,7 @@
 #ifndef COLMEIA_STUDY_LEAVES_H
 #define COLMEIA_STUDY_LEAVES_H
 
-#include "transport/store.h"
+#include "content/store.h"
 
 struct leaves {
     struct store *store;

@@ -9,8 +9,8 @@
 #ifndef COLMEIA_STUDY_ROSTER_H
 #define COLMEIA_STUDY_ROSTER_H
 
+#include "content/store.h"
 #include "study/site.h"
-#include "transport/store.h"
 
 #define ROSTER_SITES_MAX 10000
 #define ROSTER_FOREVER   UINT64_MAX

@@ -4,12 +4,12 @@
 #include <stdlib.h>
 
 #include "base/fault.h"
+#include "content/digest_map.h"
 #include "model/delta.h"
 #include "model/safetensors.h"
 #include "study/leaves.h"
 #include "study/parts.h"
 #include "study/update_index.h"
-#include "transport/digest_map.h"
 
 #define PART_SHARDS   32 /* 16 MiB of f32: a leaf that two parts share is hashed twice, few are */
 #define PART_LEAVES   16

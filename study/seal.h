@@ -12,9 +12,9 @@
 #define COLMEIA_STUDY_SEAL_H
 
 #include "base/progress.h"
+#include "content/pack.h"
 #include "study/study.h"
 #include "study/update.h"
-#include "transport/pack.h"
 
 struct seal {
     const struct study *study;

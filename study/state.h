@@ -16,8 +16,8 @@
 #define COLMEIA_STUDY_STATE_H
 
 #include "base/jobs.h"
+#include "content/store.h"
 #include "model/layout.h"
-#include "transport/store.h"
 
 #define STATE_HEADER_MAX                                                                           \
     (8u << 20) /* of two slots: no canonical model's header makes it larger                        \

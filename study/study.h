@@ -6,10 +6,10 @@
 #ifndef COLMEIA_STUDY_STUDY_H
 #define COLMEIA_STUDY_STUDY_H
 
+#include "content/store.h"
 #include "model/layout.h"
 #include "study/charter.h"
 #include "study/plan.h"
-#include "transport/store.h"
 
 struct study {
     struct charter charter;

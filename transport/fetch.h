@@ -12,8 +12,8 @@
 #ifndef COLMEIA_TRANSPORT_FETCH_H
 #define COLMEIA_TRANSPORT_FETCH_H
 
+#include "content/store.h"
 #include "transport/http_client.h"
-#include "transport/store.h"
 
 #define FETCH_SOURCES_MAX 8
 #define FETCH_WINDOW      6 /* requests in flight */

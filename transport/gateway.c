@@ -6,7 +6,7 @@
 #include <stdlib.h>
 
 #include "base/fault.h"
-#include "transport/section.h"
+#include "content/section.h"
 
 #define RAW_TYPE     "application/vnd.ipld.raw"
 #define PROBE        "bafkqaaa" /* the empty identity CID */

@@ -19,9 +19,9 @@
 #ifndef COLMEIA_TRANSPORT_GATEWAY_H
 #define COLMEIA_TRANSPORT_GATEWAY_H
 
+#include "content/pack.h"
+#include "content/store.h"
 #include "transport/http_server.h"
-#include "transport/pack.h"
-#include "transport/store.h"
 
 #define GATEWAY_SITE_REQUESTS_MAX 8
 

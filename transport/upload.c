@@ -5,7 +5,7 @@
 #include <stdlib.h>
 
 #include "base/fault.h"
-#include "transport/digest_map.h"
+#include "content/digest_map.h"
 #include "transport/http_server.h" /* HTTP_UPLOAD_BYTES_MAX */
 
 #define ANSWER_BYTES_MAX (16u << 10)

@@ -11,8 +11,8 @@
 #define COLMEIA_TRANSPORT_UPLOAD_H
 
 #include "base/progress.h"
+#include "content/pack.h"
 #include "transport/http_client.h"
-#include "transport/pack.h"
 
 #define UPLOAD_URLS_MAX 8
 

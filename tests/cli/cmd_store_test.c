@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* `add` and `get`, which undo each other. */
+#include "content/store.h"
 #include "tests/cli/tool.h"
-#include "transport/store.h"
 
 /* The file "in" of `size` reproducible bytes; its CID as `add --only-hash` says it. */
 static void make_file(size_t size, char cid[CID_TEXT_MAX])

@@ -2,8 +2,8 @@
 #include "tests/scratch.h"
 
 #include "cli/simulate_world.h"
-#include "transport/pack.h"
-#include "transport/store.h"
+#include "content/pack.h"
+#include "content/store.h"
 
 #define SITES 3
 #define LATER 3600000 /* an hour: never within a test */

@@ -18,13 +18,13 @@
 
 #include "tests/scratch.h"
 
+#include "content/pack.h"
 #include "model/network.h"
 #include "model/safetensors.h"
 #include "study/roster.h"
 #include "study/study.h"
 #include "study/update.h"
 #include "study/update_index.h"
-#include "transport/pack.h"
 
 #define FIXTURE_SITES_MAX 16
 

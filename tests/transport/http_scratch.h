@@ -15,7 +15,7 @@
 #include <time.h>
 
 #include "base/cert.h"
-#include "tests/transport/store_scratch.h"
+#include "tests/content/store_scratch.h"
 #include "transport/http_client.h"
 #include "transport/http_server.h"
 

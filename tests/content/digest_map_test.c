@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
+#include "content/digest_map.h"
 #include "tests/scratch.h"
-#include "transport/digest_map.h"
 
 /* Digests that all begin at the same place of the table, as far as `clash` says. */
 static void digest_of(uint32_t i, bool clash, uint8_t out[HASH_BYTES])

@@ -4,7 +4,7 @@
 #include <stdlib.h>
 
 #include "base/fault.h"
-#include "transport/store_internal.h"
+#include "content/store_internal.h"
 
 #define SUFFIX          ".safetensors"
 #define PART_SUFFIX     ".part"

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-#include "transport/digest_map.h"
+#include "content/digest_map.h"
 
 #include <stdlib.h>
 

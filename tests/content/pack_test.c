@@ -3,8 +3,8 @@
 
 #include <pthread.h>
 
-#include "transport/pack.h"
-#include "transport/section.h"
+#include "content/pack.h"
+#include "content/section.h"
 
 #define HEADER_BYTES 18
 

@@ -7,8 +7,8 @@
  * memory) is rebuilt by reading section heads; a torn tail is cut at open. pack_get hashes what it
  * returns. Any thread may call; appends are one at a time inside.
  */
-#ifndef COLMEIA_TRANSPORT_PACK_H
-#define COLMEIA_TRANSPORT_PACK_H
+#ifndef COLMEIA_CONTENT_PACK_H
+#define COLMEIA_CONTENT_PACK_H
 
 #include "base/cid.h"
 #include "base/files.h"

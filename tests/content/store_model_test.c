@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-#include "tests/transport/store_scratch.h"
+#include "tests/content/store_scratch.h"
 
 #include <pthread.h>
 #include <sys/wait.h>

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-#include "transport/dagpb.h"
+#include "content/dagpb.h"
 
 #include <stdlib.h>
 

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
+#include "content/pack.h"
+#include "content/section.h"
 #include "tests/scratch.h"
-#include "transport/pack.h"
-#include "transport/section.h"
 
 #define BLOCKS    5
 #define BLOCK_MAX 1000

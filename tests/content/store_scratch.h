@@ -2,11 +2,11 @@
 /*
  * store_scratch -- a store in the test's folder, and where its files lie by the documented rule.
  */
-#ifndef COLMEIA_TESTS_TRANSPORT_STORE_SCRATCH_H
-#define COLMEIA_TESTS_TRANSPORT_STORE_SCRATCH_H
+#ifndef COLMEIA_TESTS_CONTENT_STORE_SCRATCH_H
+#define COLMEIA_TESTS_CONTENT_STORE_SCRATCH_H
 
+#include "content/store.h"
 #include "tests/scratch.h"
-#include "transport/store.h"
 
 UNUSED static struct store *open_store(const struct files *f, enum store_mode mode)
 {

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include <stdio.h>
 
-#include "transport/store_internal.h"
+#include "content/store_internal.h"
 
 struct export
 {

@@ -20,11 +20,11 @@
  * files; store_model_begin takes up a *.part again. A lost machine may also leave names whose bytes
  * are not there, of blocks never synced: those are ERR_CORRUPT until store_put writes them anew.
  */
-#ifndef COLMEIA_TRANSPORT_STORE_H
-#define COLMEIA_TRANSPORT_STORE_H
+#ifndef COLMEIA_CONTENT_STORE_H
+#define COLMEIA_CONTENT_STORE_H
 
 #include "base/files.h"
-#include "transport/unixfs.h"
+#include "content/unixfs.h"
 
 #define STORE_BLOCK_BYTES_MAX (2u << 20) /* read; 1 MiB is written */
 #define STORE_MODEL_BYTES_MAX (1ull << 42)

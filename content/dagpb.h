@@ -7,8 +7,8 @@
  * filesize present and in agreement, links and sizes equal in number. Directories, symlinks and
  * HAMT nodes are refused here (ERR_UNSUPPORTED): a model is one file.
  */
-#ifndef COLMEIA_TRANSPORT_DAGPB_H
-#define COLMEIA_TRANSPORT_DAGPB_H
+#ifndef COLMEIA_CONTENT_DAGPB_H
+#define COLMEIA_CONTENT_DAGPB_H
 
 #include "base/cid.h"
 

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-#include "tests/transport/store_scratch.h"
+#include "tests/content/store_scratch.h"
 
 static void test_a_block_is_there_after_opening_again_under_its_documented_path(void **state)
 {

@@ -5,8 +5,8 @@
  * How uploads come in: every whole block is hashed and handed on at once, so a cut loses at most
  * one. Limits are checked on the declared length before anything is allocated.
  */
-#ifndef COLMEIA_TRANSPORT_SECTION_H
-#define COLMEIA_TRANSPORT_SECTION_H
+#ifndef COLMEIA_CONTENT_SECTION_H
+#define COLMEIA_CONTENT_SECTION_H
 
 #include "base/cid.h"
 

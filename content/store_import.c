@@ -5,7 +5,7 @@
 #include <unistd.h>
 
 #include "base/jobs.h"
-#include "transport/store_internal.h"
+#include "content/store_internal.h"
 
 #define WINDOW_LEAVES 16
 

@@ -1,11 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-#include "transport/pack.h"
+#include "content/pack.h"
 
 #include <pthread.h>
 #include <stdlib.h>
 
 #include "base/fault.h"
-#include "transport/digest_map.h"
+#include "content/digest_map.h"
 
 /* In place.file: appended by this process, and so hashed; 0: found at opening. */
 #define HASHED_HERE 1

@@ -5,8 +5,8 @@
  *
  * 56 bytes a block. Not locked.
  */
-#ifndef COLMEIA_TRANSPORT_DIGEST_MAP_H
-#define COLMEIA_TRANSPORT_DIGEST_MAP_H
+#ifndef COLMEIA_CONTENT_DIGEST_MAP_H
+#define COLMEIA_CONTENT_DIGEST_MAP_H
 
 #include "base/hash.h"
 

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-#include "transport/section.h"
+#include "content/section.h"
 
 #include <stdlib.h>
 

@@ -2,7 +2,7 @@
 #include "tests/scratch.h"
 
 #include "base/jobs.h"
-#include "transport/unixfs.h"
+#include "content/unixfs.h"
 
 /* --- roots --- */
 

@@ -7,13 +7,13 @@
  * for each read: a store may hold more models than a process may hold descriptors, and the open is
  * nothing beside the megabyte behind it.
  */
-#ifndef COLMEIA_TRANSPORT_STORE_INTERNAL_H
-#define COLMEIA_TRANSPORT_STORE_INTERNAL_H
+#ifndef COLMEIA_CONTENT_STORE_INTERNAL_H
+#define COLMEIA_CONTENT_STORE_INTERNAL_H
 
 #include <pthread.h>
 
-#include "transport/digest_map.h"
-#include "transport/store.h"
+#include "content/digest_map.h"
+#include "content/store.h"
 
 #define STORE_IMPORT_PREFIX "import-" /* parts that nobody takes up again: removed at open */
 

@@ -9,10 +9,10 @@
  * from the root and hands out leaves in order, with the checks that make the file's size
  * trustworthy.
  */
-#ifndef COLMEIA_TRANSPORT_UNIXFS_H
-#define COLMEIA_TRANSPORT_UNIXFS_H
+#ifndef COLMEIA_CONTENT_UNIXFS_H
+#define COLMEIA_CONTENT_UNIXFS_H
 
-#include "transport/dagpb.h"
+#include "content/dagpb.h"
 
 #define UNIXFS_LEAF_BYTES (1u << 20)
 #define UNIXFS_LINKS      1024

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "tests/scratch.h"
 
-#include "transport/unixfs.h"
+#include "content/unixfs.h"
 
 /* Kubo 0.43, test/cli/cid_profiles_test.go, unixfs-v1-2025: 1,024 leaves exactly fill one node.
  * Hashed as it is made; nothing is stored. */

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-#include "transport/unixfs.h"
+#include "content/unixfs.h"
 
 #include <stdlib.h>
 

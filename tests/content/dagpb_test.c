@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
+#include "content/dagpb.h"
 #include "tests/scratch.h"
-#include "transport/dagpb.h"
 
 /* A digest of 32 bytes 0x11, as a raw CIDv1. */
 #define CID_HEX "01551220 1111111111111111111111111111111111111111111111111111111111111111"

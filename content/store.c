@@ -1,11 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-#include "transport/store.h"
+#include "content/store.h"
 
 #include <stdio.h>
 #include <stdlib.h>
 
 #include "base/fault.h"
-#include "transport/store_internal.h"
+#include "content/store_internal.h"
 
 #define FAN_OUT 2 /* characters of a CID that name its folder */
 

@@ -255,13 +255,26 @@ struct bytes cbor_take_bytes(struct cbor *r, size_t max)
     return take_run(r, BYTES, max, "expected bytes");
 }
 
+/* Text may hold NUL; what stands between two must be UTF-8. */
+static bool is_text(struct bytes text)
+{
+    for (size_t at = 0; at < text.size;) {
+        const uint8_t *nul = memchr(text.data + at, 0, text.size - at);
+        size_t end = nul == NULL ? text.size : (size_t)(nul - text.data);
+        if (!text_is_utf8(bytes_of(text.data + at, end - at)))
+            return false;
+        at = end + 1;
+    }
+    return true;
+}
+
 struct bytes cbor_take_text(struct cbor *r, size_t max)
 {
     size_t start = r->at;
     struct bytes text = take_run(r, TEXT, max, "expected text");
-    if (!r->failed && !text_is_utf8(text)) {
+    if (!r->failed && !is_text(text)) {
         r->at = start;
-        cbor_fail(r, "text is not UTF-8 without NUL");
+        cbor_fail(r, "text is not UTF-8");
         return bytes_of(NULL, 0);
     }
     return text;
@@ -269,9 +282,14 @@ struct bytes cbor_take_text(struct cbor *r, size_t max)
 
 void cbor_take_string(struct cbor *r, char *out, size_t size)
 {
+    size_t start = r->at;
     struct bytes text = cbor_take_text(r, size - 1);
-    if (r->failed) {
-        out[0] = '\0';
+    out[0] = '\0';
+    if (r->failed)
+        return;
+    if (text.size > 0 && memchr(text.data, 0, text.size) != NULL) {
+        r->at = start;
+        cbor_fail(r, "text with NUL inside");
         return;
     }
     memcpy(out, text.data, text.size);

@@ -16,7 +16,7 @@
 
 #include "base/cid.h"
 
-#define CBOR_DEPTH_MAX 32
+#define CBOR_DEPTH_MAX 128
 
 /* --- writing
  * ------------------------------------------------------------------------------------------------------
@@ -72,7 +72,7 @@ uint64_t cbor_take_uint(struct cbor *r, uint64_t max); /* larger: failed */
 int64_t cbor_take_int(struct cbor *r);
 struct bytes cbor_take_bytes(struct cbor *r, size_t max); /* borrowed from the input */
 struct bytes cbor_take_text(struct cbor *r,
-                            size_t max); /* borrowed, valid UTF-8, not NUL-terminated */
+                            size_t max); /* borrowed, valid UTF-8, perhaps with NUL inside */
 /* Copies a text of at most `size` - 1 bytes without NUL inside into `out` and terminates it. */
 void cbor_take_string(struct cbor *r, char *out, size_t size);
 uint64_t cbor_take_array(struct cbor *r, uint64_t max); /* number of items */

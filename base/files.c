@@ -127,13 +127,21 @@ static int posix_sync_dir(void *self, const char *path, struct err *err)
     return rc;
 }
 
+static struct files_stat stat_of(const struct stat *s)
+{
+    return (struct files_stat){.size = (uint64_t)s->st_size,
+                               .mtime_ns = (uint64_t)s->st_mtim.tv_sec * 1000000000u +
+                                           (uint64_t)s->st_mtim.tv_nsec,
+                               .is_dir = S_ISDIR(s->st_mode)};
+}
+
 static int posix_stat_fd(void *self, int fd, struct files_stat *out, struct err *err)
 {
     (void)self;
     struct stat s;
     if (fstat(fd, &s) != 0)
         return err_errno(err, "stat");
-    *out = (struct files_stat){.size = (uint64_t)s.st_size, .is_dir = S_ISDIR(s.st_mode)};
+    *out = stat_of(&s);
     return 0;
 }
 
@@ -143,7 +151,7 @@ static int posix_stat(void *self, const char *path, struct files_stat *out, stru
     struct stat s;
     if (stat(path, &s) != 0)
         return err_errno(err, "%s", path);
-    *out = (struct files_stat){.size = (uint64_t)s.st_size, .is_dir = S_ISDIR(s.st_mode)};
+    *out = stat_of(&s);
     return 0;
 }
 
@@ -236,6 +244,15 @@ static int posix_lock(void *self, const char *path, int *fd, struct err *err)
     return 0;
 }
 
+static int posix_lock_fd(void *self, int fd, bool shared, struct err *err)
+{
+    (void)self;
+    if (flock(fd, (shared ? LOCK_SH : LOCK_EX) | LOCK_NB) == 0)
+        return 0;
+    return errno == EWOULDBLOCK ? err_set(err, ERR_DENIED, "locked by another process")
+                                : err_errno(err, "lock");
+}
+
 const struct files *files_posix(void)
 {
     static const struct files table = {
@@ -257,6 +274,7 @@ const struct files *files_posix(void)
         .list = posix_list,
         .free_bytes = posix_free_bytes,
         .lock = posix_lock,
+        .lock_fd = posix_lock_fd,
     };
     return &table;
 }

@@ -25,6 +25,7 @@ enum files_mode {
 
 struct files_stat {
     uint64_t size;
+    uint64_t mtime_ns; /* since 1970; 0: not known */
     bool is_dir;
 };
 
@@ -60,6 +61,8 @@ struct files {
                       struct err *err); /* for an unprivileged writer */
     int (*lock)(void *self, const char *path, int *fd,
                 struct err *err); /* exclusive till close; ERR_DENIED if held */
+    /* The same on an open file, alone or `shared` with others that share it. */
+    int (*lock_fd)(void *self, int fd, bool shared, struct err *err);
 };
 
 /* The real disk. */

@@ -289,7 +289,7 @@ int cmd_aggregate(int argc, char **argv)
     struct options o = {.command = "colmeia aggregate",
                         .operands = "FILE...",
                         .about = "Averages safetensors files of one layout by the code that "
-                                 "combines a round: the first file\nplus the weighted mean of "
+                                 "combines a round: the first file plus the weighted mean of "
                                  "what each differs from it.",
                         .rows = rows,
                         .row_count = sizeof rows / sizeof rows[0],

@@ -3,11 +3,10 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-#include "base/jobs.h"
 #include "cli/cmd.h"
-#include "cli/options.h"
 #include "cli/say.h"
-#include "content/store.h"
+#include "cli/store_option.h"
+#include "cli/stored_file.h"
 #include "model/safetensors.h"
 
 #define PIECE_BYTES (1u << 20) /* a multiple of every element's size */
@@ -39,46 +38,16 @@ struct comparison {
 
 /* --- inputs --- */
 
-/* A model that a store holds: the path of its file, which hashes to `root` now. */
-static int find_stored(const char *dir, const struct cid *root, char out[FILES_PATH_MAX],
-                       struct err *err)
-{
-    char path[FILES_PATH_MAX];
-    struct store *store = NULL;
-    struct jobs *jobs = NULL;
-    struct cid found;
-    uint64_t size;
-    int rc = options_store(dir, path, err);
-    if (rc == 0)
-        rc = store_open(files_posix(), path, STORE_READ_ONLY, &store, err);
-    if (rc == 0)
-        rc = store_model_path(store, root, out, &size, err);
-    store_close(store);
-    if (rc == 0)
-        rc = jobs_new(0, &jobs, err);
-    if (rc == 0)
-        rc = unixfs_hash_file(files_posix(), out, jobs, &found, &size, err);
-    jobs_free(jobs);
-    if (rc == 0 && !cid_equal(root, &found))
-        rc =
-            err_set(err, ERR_CORRUPT, "%.400s is damaged: its bytes are not those of its CID", out);
-    return rc;
-}
-
+/* A file of that name, unless a store is given and the name is a CID. */
 static int open_side(struct side *s, const char *dir, struct err *err)
 {
     const struct files *f = files_posix();
-    char path[FILES_PATH_MAX];
-    const char *at = s->name;
     struct cid root;
-    int rc = 0;
-    if (cid_parse(s->name, &root, NULL) == 0 && (dir != NULL || !files_exists(f, s->name))) {
-        rc = dir == NULL ? err_set(err, ERR_USAGE, "of which store? Give --store DIR")
-                         : find_stored(dir, &root, path, err);
-        at = path;
-    }
-    if (rc == 0)
-        rc = f->open(f->self, at, FILES_READ, &s->fd, err);
+    int rc;
+    if (cid_parse(s->name, &root, NULL) == 0 && (dir != NULL || !files_exists(f, s->name)))
+        rc = stored_file_open(dir, &root, &s->fd, err);
+    else
+        rc = f->open(f->self, s->name, FILES_READ, &s->fd, err);
     if (rc == 0)
         rc = safetensors_open(f, s->fd, NULL, &s->model, err);
     return rc != 0 ? err_wrap(err, rc, "model %.400s", s->name) : 0;
@@ -324,21 +293,15 @@ int cmd_compare(int argc, char **argv)
 {
     const char *dir = NULL;
     bool json = false;
-    const struct options_row rows[] = {
-        {.name = "store",
-         .argument = "DIR",
-         .text = &dir,
-         .help = "a study's folder, or a store: where models named by CID are"},
-        {.name = "json", .flag = &json, .help = "say it as JSON"},
-    };
+    const struct options_row rows[] = {STORE_OPTION_ROW(&dir), OPTIONS_JSON_ROW(&json)};
     struct options o = {.command = "colmeia compare",
                         .operands = "A B",
-                        .about = "How far two models are apart, tensor by tensor: elements that "
-                                 "differ, norm and largest of the\ndifferences B - A, cosine of A "
-                                 "and B. Each is a safetensors file or, with --store, a CID.\n"
-                                 "Exit status 0: they are identical to the bit; 1: they differ.",
-                        .rows = rows,
-                        .row_count = sizeof rows / sizeof rows[0],
+                        .about =
+                            "How far two models are apart, tensor by tensor: elements that "
+                            "differ, norm and largest of the\ndifferences B - A, cosine of A "
+                            "and B. Each is a safetensors file, or the CID of one in the store.\n"
+                            "Exit status 0: they are identical to the bit; 1: they differ.",
+                        OPTIONS_ROWS(rows),
                         .least = 2,
                         .most = 2};
     struct comparison c = {.a.fd = -1, .b.fd = -1, .total.index = NO_INDEX};

@@ -172,7 +172,7 @@ int cmd_simulate(int argc, char **argv)
     struct options o = {.command = "colmeia simulate",
                         .operands = "PLAN",
                         .about = "Runs a study with its coordinator and all its sites in this "
-                                 "process, without a network:\nthe same code, the same records, "
+                                 "process, without a network: the same code, the same records, "
                                  "the same models. Interrupted, the same command goes on.",
                         .rows = rows,
                         .row_count = sizeof rows / sizeof rows[0],

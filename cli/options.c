@@ -7,7 +7,8 @@
 #include "base/text.h"
 #include "cli/say.h"
 
-#define HELP_COLUMN 26
+#define HELP_COLUMN 28
+#define HELP_WIDTH  100
 #define LONG_ONLY   256 /* what getopt_long returns for row 0 by its long name; past any letter */
 
 static void print_row(char letter, const char *name, const char *argument, const char *help)
@@ -20,10 +21,32 @@ static void print_row(char letter, const char *name, const char *argument, const
     printf("%-*s%s%s\n", HELP_COLUMN, left, used >= HELP_COLUMN ? " " : "", help);
 }
 
+/* Words up to a line's width; a line that the text itself ends stays so. */
+static void print_about(const char *text)
+{
+    size_t column = 0;
+    while (*text != '\0') {
+        size_t word = strcspn(text, " \n");
+        bool fits = column + 1 + word <= HELP_WIDTH;
+        if (column > 0)
+            putchar(fits ? ' ' : '\n');
+        column = (column > 0 && fits ? column + 1 : 0) + word;
+        printf("%.*s", (int)word, text);
+        text += word;
+        if (*text == '\n') {
+            putchar('\n');
+            column = 0;
+        }
+        text += *text != '\0' ? 1 : 0;
+    }
+    puts("\n");
+}
+
 static void print_help(const struct options *o)
 {
-    printf("usage: %s [OPTION]...%s%s\n\n%s\n\n", o->command, o->operands[0] != '\0' ? " " : "",
-           o->operands, o->about);
+    printf("usage: %s [OPTION]...%s%s\n\n", o->command, o->operands[0] != '\0' ? " " : "",
+           o->operands);
+    print_about(o->about);
     for (size_t i = 0; i < o->row_count; i++)
         print_row(o->rows[i].letter, o->rows[i].name, o->rows[i].argument, o->rows[i].help);
     print_row('h', "help", NULL, "say this");
@@ -125,6 +148,23 @@ bool options_parse(struct options *o, int argc, char **argv, int *status)
     else if (o->count > o->most)
         *status = say_usage(o->command, "too many arguments, from \"%s\" on", o->given[o->most]);
     return *status == 0;
+}
+
+int options_run(struct options *o, int argc, char **argv,
+                int (*run)(void *self, const struct options *o, struct err *err), void *self)
+{
+    struct err err = {0};
+    int status;
+    if (!options_parse(o, argc, argv, &status))
+        return status;
+    int rc = run(self, o, &err);
+    return rc != 0 ? say_error(o->command, rc, &err) : 0;
+}
+
+int options_cid(const char *text, struct cid *out, struct err *err)
+{
+    int rc = cid_parse(text, out, err);
+    return rc != 0 ? err_wrap(err, ERR_USAGE, "%s", text) : 0;
 }
 
 int options_store(const char *dir, char out[FILES_PATH_MAX], struct err *err)

@@ -42,9 +42,27 @@ struct options {
     char **given;       /* ... and which, in argv */
 };
 
+/* For a struct options: all rows of an array. */
+#define OPTIONS_ROWS(table) .rows = (table), .row_count = sizeof(table) / sizeof(table)[0]
+/* Rows that read the same in every command. */
+#define OPTIONS_JSON_ROW(target)                                                                   \
+    {                                                                                              \
+        .name = "json", .flag = (target), .help = "say it as JSON"                                 \
+    }
+#define OPTIONS_JSON_LINES_ROW(target)                                                             \
+    {                                                                                              \
+        .name = "json", .flag = (target), .help = "say each as a line of JSON"                     \
+    }
+
 /* True: go on. False: help was printed (*status 0) or what is wrong was said (*status 2). */
 bool options_parse(struct options *o, int argc, char **argv, int *status);
 
+/* The whole of a command that either does it or says why not: parses, runs, tells the error. The
+ * exit status. */
+int options_run(struct options *o, int argc, char **argv,
+                int (*run)(void *self, const struct options *o, struct err *err), void *self);
+/* An operand that is a CID; ERR_USAGE quotes what is none. */
+int options_cid(const char *text, struct cid *out, struct err *err) MUST_USE;
 /* The store that a person means by DIR: a study's folder has it in shared/. */
 int options_store(const char *dir, char out[FILES_PATH_MAX], struct err *err) MUST_USE;
 

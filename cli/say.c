@@ -77,18 +77,23 @@ void say_line(const char *format, ...)
     }
 }
 
-int say_json(json_t *object)
+int say_json_row(json_t *object, struct err *err)
 {
     char *text = object == NULL
                      ? NULL
                      : json_dumps(object, JSON_COMPACT | JSON_PRESERVE_ORDER | JSON_ENSURE_ASCII |
                                               JSON_REAL_PRECISION(17));
     json_decref(object);
-    if (text == NULL) {
-        fprintf(stderr, "colmeia: out of memory, or text that is not UTF-8\n");
-        return 3;
-    }
+    if (text == NULL)
+        return err_set(err, ERR_NOMEM, "out of memory, or text that is not UTF-8");
     puts(text);
     free(text);
     return 0;
+}
+
+int say_json(json_t *object)
+{
+    struct err err = {0};
+    int rc = say_json_row(object, &err);
+    return rc != 0 ? say_error("colmeia", rc, &err) : 0;
 }

@@ -25,5 +25,7 @@ int say_usage(const char *command, const char *format, ...) PRINTF_LIKE(2, 3);
 void say_line(const char *format, ...) PRINTF_LIKE(1, 2);
 /* One line of JSON in ASCII on stdout; takes `object`. Returns 0, or 3 without memory. */
 int say_json(json_t *object);
+/* The same for one line of several: ERR_NOMEM instead of a sentence. */
+int say_json_row(json_t *object, struct err *err) MUST_USE;
 
 #endif

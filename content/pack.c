@@ -5,6 +5,7 @@
 #include <stdlib.h>
 
 #include "base/fault.h"
+#include "base/varint.h"
 #include "content/digest_map.h"
 
 /* In place.file: appended by this process, and so hashed; 0: found at opening. */
@@ -13,9 +14,9 @@
 #define WRITEBACK_BYTES (16u << 20)
 #define SCAN_BYTES      (CID_BYTES_MAX + 10)
 
-/* CARv1: varint 17 and the dag-cbor {"roots": [], "version": 1}. */
-static const uint8_t car_header[18] = {0x11, 0xa2, 0x65, 'r', 'o', 'o', 't', 's', 0x80,
-                                       0x67, 'v',  'e',  'r', 's', 'i', 'o', 'n', 0x01};
+/* What car_put_header writes for no roots: varint 17, the dag-cbor {"roots": [], "version": 1}. */
+const uint8_t pack_header[PACK_HEADER_BYTES] = {0x11, 0xa2, 0x65, 'r', 'o', 'o', 't', 's', 0x80,
+                                                0x67, 'v',  'e',  'r', 's', 'i', 'o', 'n', 0x01};
 
 struct pack {
     const struct files *files;
@@ -34,13 +35,23 @@ struct pack {
 
 size_t pack_section_head(const struct cid *cid, uint32_t size, uint8_t out[PACK_SECTION_HEAD_MAX])
 {
-    uint64_t n = (uint64_t)cid->size + size;
-    size_t at = 0;
-    for (; n >= 0x80; n >>= 7)
-        out[at++] = (uint8_t)(n | 0x80);
-    out[at++] = (uint8_t)n;
-    memcpy(out + at, cid->bytes, cid->size);
-    return at + cid->size;
+    return car_section_head(cid, size, out);
+}
+
+int pack_section_parse(struct bytes head, uint64_t left, struct cid *cid, size_t *head_size,
+                       uint32_t *size, struct err *err)
+{
+    uint64_t need = 0;
+    size_t used = 0, n = varint_take(head, VARINT_BYTES_MAX, &need);
+    if (n == 0)
+        return err_set(err, ERR_MALFORMED, "bad section length");
+    int rc = cid_decode_prefix(bytes_of(head.data + n, head.size - n), cid, &used, err);
+    if (rc != 0 || cid_digest(cid) == NULL || need < used || need - used > PACK_BLOCK_BYTES_MAX ||
+        need > left - n)
+        return err_set(err, ERR_MALFORMED, "bad or unfinished section");
+    *head_size = n + used;
+    *size = (uint32_t)(need - used);
+    return 0;
 }
 
 /* Reads the section's head at `at`: where its data lies. ERR_MALFORMED if it is not whole or not
@@ -50,39 +61,31 @@ static int read_head(struct pack *p, uint64_t at, uint64_t file_size, struct cid
 {
     uint8_t head[SCAN_BYTES];
     size_t have = file_size - at < sizeof head ? (size_t)(file_size - at) : sizeof head;
+    size_t head_size;
+    uint32_t size;
     int rc = p->files->read(p->files->self, p->fd, at, head, have, err);
-    if (rc != 0)
-        return rc;
-    uint64_t need = 0;
-    size_t n = 0, used = 0;
-    do {
-        if (n == have || n == 9)
-            return err_set(err, ERR_MALFORMED, "bad section length");
-        need |= (uint64_t)(head[n] & 0x7f) << (7 * n);
-    } while (head[n++] >= 0x80);
-    rc = cid_decode_prefix(bytes_of(head + n, have - n), cid, &used, err);
-    if (rc != 0 || cid_digest(cid) == NULL || need < used || need - used > PACK_BLOCK_BYTES_MAX ||
-        need > file_size - at - n)
-        return err_set(err, ERR_MALFORMED, "bad or unfinished section");
-    *place = (struct digest_place){.offset = at + n + used, .size = (uint32_t)(need - used)};
-    return 0;
+    if (rc == 0)
+        rc = pack_section_parse(bytes_of(head, have), file_size - at, cid, &head_size, &size, err);
+    if (rc == 0)
+        *place = (struct digest_place){.offset = at + head_size, .size = size};
+    return rc;
 }
 
 static int scan(struct pack *p, uint64_t file_size, struct err *err)
 {
-    uint8_t header[sizeof car_header];
+    uint8_t header[sizeof pack_header];
     p->end = 0;
-    if (file_size < sizeof car_header)
+    if (file_size < sizeof pack_header)
         return 0;
     int rc = p->files->read(p->files->self, p->fd, 0, header, sizeof header, err);
     if (rc != 0)
         return rc;
-    static const uint8_t zeros[sizeof car_header];
+    static const uint8_t zeros[sizeof pack_header];
     if (memcmp(header, zeros, sizeof header) == 0)
         return 0; /* a length without bytes: a crash before the first sync */
-    if (memcmp(header, car_header, sizeof header) != 0)
+    if (memcmp(header, pack_header, sizeof header) != 0)
         return err_set(err, ERR_CORRUPT, "not a pack: bad header");
-    p->end = sizeof car_header;
+    p->end = sizeof pack_header;
     while (p->end < file_size) {
         struct cid cid;
         struct digest_place place;
@@ -111,8 +114,8 @@ static int prepare(struct pack *p, struct err *err)
     if (p->end < s.size)
         rc = p->files->truncate(p->files->self, p->fd, p->end, err);
     if (rc == 0 && p->end == 0) {
-        rc = p->files->write(p->files->self, p->fd, 0, car_header, sizeof car_header, err);
-        p->end = sizeof car_header;
+        rc = p->files->write(p->files->self, p->fd, 0, pack_header, sizeof pack_header, err);
+        p->end = sizeof pack_header;
     }
     p->written_back = p->end;
     return rc;
@@ -359,7 +362,7 @@ int pack_each(struct pack *p,
               void *self, struct err *err)
 {
     uint64_t end = pack_bytes(p);
-    for (uint64_t at = sizeof car_header; at < end;) {
+    for (uint64_t at = sizeof pack_header; at < end;) {
         struct cid cid;
         struct digest_place place;
         int rc = read_head(p, at, end, &cid, &place, err);

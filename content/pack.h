@@ -10,11 +10,11 @@
 #ifndef COLMEIA_CONTENT_PACK_H
 #define COLMEIA_CONTENT_PACK_H
 
-#include "base/cid.h"
 #include "base/files.h"
+#include "content/car.h"
 
 #define PACK_BLOCK_BYTES_MAX  (2u << 20)
-#define PACK_SECTION_HEAD_MAX (10 + CID_BYTES_MAX)
+#define PACK_SECTION_HEAD_MAX CAR_SECTION_HEAD_MAX
 
 struct pack;
 
@@ -54,7 +54,14 @@ int pack_each(struct pack *p,
               int (*each)(void *self, const struct cid *cid, uint32_t size, struct err *err),
               void *self, struct err *err) MUST_USE;
 
-/* One section head for a block of `size` bytes: returns its length in `out`. */
+/* car_section_head, for a block that a pack may hold. */
 size_t pack_section_head(const struct cid *cid, uint32_t size, uint8_t out[PACK_SECTION_HEAD_MAX]);
+/* The other way: `head` is what the section begins with, `left` how much of the file there is from
+ * there on. ERR_MALFORMED if it is none, or not whole. */
+int pack_section_parse(struct bytes head, uint64_t left, struct cid *cid, size_t *head_size,
+                       uint32_t *size, struct err *err) MUST_USE;
+
+#define PACK_HEADER_BYTES 18
+extern const uint8_t pack_header[PACK_HEADER_BYTES]; /* of a CAR without roots */
 
 #endif

@@ -8,6 +8,37 @@
 #include "content/store_internal.h"
 
 #define FAN_OUT 2 /* characters of a CID that name its folder */
+#define FORMS   5 /* names that one block may have: its own and four others */
+
+static int take_lock(struct store *s, struct err *err)
+{
+    const struct files *f = s->files;
+    char path[FILES_PATH_MAX];
+    int rc = files_join(path, s->root, "lock", err);
+    if (rc == 0 && s->mode == STORE_WRITE) {
+        rc = f->lock(f->self, path, &s->lock_fd, err);
+    } else if (rc == 0) {
+        rc = f->open(f->self, path, FILES_CREATE, &s->lock_fd, err);
+        if (rc == 0)
+            rc = f->lock_fd(f->self, s->lock_fd, true, err);
+    }
+    if (rc == ERR_DENIED)
+        rc = err_set(err, ERR_DENIED,
+                     s->mode == STORE_WRITE
+                         ? "it is locked: another program uses it; wait until that ends, or stop it"
+                         : "it is locked: another program has it for itself (a coordinator, a "
+                           "worker, gc); wait until that ends, or stop it");
+    return rc;
+}
+
+static int open_packs(struct store *s, struct err *err)
+{
+    char path[FILES_PATH_MAX];
+    int rc = files_join(path, s->root, "packs", err);
+    return rc != 0 ? rc
+                   : packs_open(s->files, path, s->mode == STORE_WRITE || s->mode == STORE_SHARE,
+                                &s->packs, err);
+}
 
 static int make_folders(struct store *s, struct err *err)
 {
@@ -21,9 +52,7 @@ static int make_folders(struct store *s, struct err *err)
         rc = files_join(path, s->root, "models", err);
     if (rc == 0)
         rc = s->files->make_dir(s->files->self, path, err);
-    if (rc == 0)
-        rc = files_join(path, s->root, "lock", err);
-    return rc != 0 ? rc : s->files->lock(s->files->self, path, &s->lock_fd, err);
+    return rc != 0 ? rc : take_lock(s, err);
 }
 
 int store_open(const struct files *f, const char *root, enum store_mode mode, struct store **out,
@@ -40,11 +69,13 @@ int store_open(const struct files *f, const char *root, enum store_mode mode, st
     int rc = strlen(root) < sizeof s->root ? 0 : err_set(err, ERR_LIMIT, "path too long");
     if (rc == 0) {
         memcpy(s->root, root, strlen(root) + 1);
-        if (mode == STORE_WRITE)
+        if (mode == STORE_WRITE || mode == STORE_SHARE)
             rc = make_folders(s, err);
         else if (!files_exists(f, root))
             rc = err_set(err, ERR_NOTFOUND, "no such folder");
     }
+    if (rc == 0)
+        rc = open_packs(s, err);
     if (rc == 0 && mode != STORE_ADD)
         rc = store_model_open_all(s, err);
     if (rc != 0) {
@@ -60,6 +91,7 @@ void store_close(struct store *s)
     if (s == NULL)
         return;
     free(s->models);
+    packs_close(s->packs);
     if (s->lock_fd >= 0)
         s->files->close(s->files->self, s->lock_fd);
     digest_map_fini(&s->leaves);
@@ -69,65 +101,203 @@ void store_close(struct store *s)
     free(s);
 }
 
+/* --- single files --- */
+
 /* The folder is named by the last characters but one: base32 text varies most evenly there. */
 static int block_path(const struct store *s, const struct cid *cid, char out[FILES_PATH_MAX],
                       char folder[FILES_PATH_MAX], struct err *err)
 {
     char text[CID_TEXT_MAX], name[CID_TEXT_MAX + 16];
-    if (cid_digest(cid) == NULL)
-        return err_set(err, ERR_UNSUPPORTED, "a store holds blocks with sha2-256 CIDs only");
     cid_format(cid, text);
     snprintf(name, sizeof name, "blocks/%.*s", FAN_OUT, text + strlen(text) - 1 - FAN_OUT);
     int rc = files_join(folder, s->root, name, err);
     return rc != 0 ? rc : files_join(out, folder, text, err);
 }
 
-bool store_has(struct store *s, const struct cid *cid)
+/* The i-th name under which the block may have been put: its own, and those of other codecs and of
+ * version 0 for the same multihash. False: passed over, being its own once more or none. */
+static bool form_of(const struct cid *cid, unsigned i, struct cid *out)
 {
-    char path[FILES_PATH_MAX], folder[FILES_PATH_MAX];
-    return store_model_has_leaf(s, cid) ||
-           (block_path(s, cid, path, folder, NULL) == 0 && files_exists(s->files, path));
+    static const uint8_t codecs[FORMS - 1] = {CID_RAW, CID_DAG_PB, CID_DAG_CBOR, CID_DAG_PB};
+    struct bytes hash = cid_multihash(cid);
+    if (i == 0 || hash.size + 2 > CID_BYTES_MAX) {
+        *out = *cid;
+        return i == 0;
+    }
+    *out = (struct cid){.size = (uint8_t)(hash.size + 2), .bytes = {1, codecs[i - 1]}};
+    memcpy(out->bytes + 2, hash.data, hash.size);
+    if (i == FORMS - 1) {
+        struct cid v1 = *out;
+        *out = cid_as_v0(&v1);
+        return !cid_equal(out, cid) && !cid_equal(out, &v1);
+    }
+    return !cid_equal(out, cid);
 }
 
-/* Into `out`, unhashed; `name` says where the bytes lay. */
-static int read_any(struct store *s, const struct cid *cid, struct buf *out,
-                    char name[FILES_PATH_MAX], struct err *err)
+/* Under which name is it there? The first that is. */
+static bool find_single(struct store *s, const struct cid *cid, struct cid *found,
+                        char path[FILES_PATH_MAX])
 {
+    char folder[FILES_PATH_MAX];
+    for (unsigned i = 0; i < FORMS; i++)
+        if (form_of(cid, i, found) && block_path(s, found, path, folder, NULL) == 0 &&
+            files_exists(s->files, path))
+            return true;
+    return false;
+}
+
+static int check_block(const struct cid *cid, const struct buf *block, const char *where,
+                       struct err *err)
+{
+    char text[CID_TEXT_MAX];
+    int rc = cid_verify(cid, buf_bytes(block), err);
+    return rc != ERR_MALFORMED ? rc
+                               : err_set(err, ERR_CORRUPT, "%.600s: the bytes are not block %s",
+                                         where, cid_format(cid, text));
+}
+
+static int read_form(struct store *s, const struct cid *form, struct buf *out, bool hash,
+                     struct err *err)
+{
+    char path[FILES_PATH_MAX], folder[FILES_PATH_MAX];
     buf_clear(out);
-    int rc = store_model_read_leaf(s, cid, out, name, err);
-    if (rc != ERR_NOTFOUND)
-        return rc;
-    char folder[FILES_PATH_MAX], text[CID_TEXT_MAX];
-    rc = block_path(s, cid, name, folder, err);
+    int rc = block_path(s, form, path, folder, err);
     if (rc == 0)
-        rc = files_load(s->files, name, out, err);
-    if (rc == ERR_NOTFOUND)
-        return err_set(err, ERR_NOTFOUND, "block %s is not in store %s", cid_format(cid, text),
-                       s->root);
+        rc = files_load(s->files, path, out, err);
     if (rc == ERR_LIMIT && out->max >= STORE_BLOCK_BYTES_MAX)
-        return err_set(err, ERR_CORRUPT, "%.600s: larger than any block", name);
-    return rc;
+        rc = err_set(err, ERR_CORRUPT, "%.600s: larger than any block", path);
+    return rc == 0 && hash ? check_block(form, out, path, err) : rc;
+}
+
+/* --- reading --- */
+
+static int read_leaf(struct store *s, const struct cid *cid, struct buf *out, bool hash,
+                     struct err *err)
+{
+    char where[FILES_PATH_MAX];
+    int rc = store_model_read_leaf(s, cid, out, where, err);
+    return rc == 0 && hash ? check_block(cid, out, where, err) : rc;
+}
+
+static int read_pack(struct store *s, const struct cid *cid, struct buf *out, bool hash,
+                     struct err *err)
+{
+    char where[FILES_PATH_MAX];
+    const uint8_t *digest = cid_digest(cid);
+    if (digest == NULL)
+        return ERR_NOTFOUND;
+    return hash ? packs_get(s->packs, digest, out, where, err)
+                : packs_read(s->packs, digest, out, where, err);
+}
+
+/* Looks in one place after another; of what was there but not whole, the first is what is said if
+ * it is whole nowhere. */
+static int read_any(struct store *s, const struct cid *cid, struct buf *out, bool hash,
+                    struct err *err)
+{
+    struct cid form;
+    char text[CID_TEXT_MAX];
+    int first = ERR_NOTFOUND;
+    for (unsigned i = 0; i < 2 + FORMS; i++) {
+        struct err *said = first == ERR_NOTFOUND ? err : NULL;
+        int rc = ERR_NOTFOUND;
+        buf_clear(out);
+        if (i == 0)
+            rc = read_leaf(s, cid, out, hash, said);
+        else if (i == 1)
+            rc = read_pack(s, cid, out, hash, said);
+        else if (form_of(cid, i - 2, &form))
+            rc = read_form(s, &form, out, hash, said);
+        if (rc == 0 || rc == ERR_NOMEM)
+            return rc;
+        if (first == ERR_NOTFOUND)
+            first = rc;
+    }
+    buf_clear(out);
+    return first != ERR_NOTFOUND ? first
+                                 : err_set(err, ERR_NOTFOUND, "block %s is not in store %s",
+                                           cid_format(cid, text), s->root);
+}
+
+static int read_block(struct store *s, const struct cid *cid, struct buf *out, bool hash,
+                      struct err *err)
+{
+    struct bytes inside;
+    if (!cid_identity(cid, &inside))
+        return read_any(s, cid, out, hash, err);
+    buf_clear(out);
+    buf_append(out, inside.data, inside.size);
+    return buf_check(out, err);
 }
 
 int store_get(struct store *s, const struct cid *cid, struct buf *out, struct err *err)
 {
-    char name[FILES_PATH_MAX], text[CID_TEXT_MAX];
-    int rc = read_any(s, cid, out, name, err);
-    if (rc == 0 && cid_verify(cid, buf_bytes(out), NULL) != 0)
-        rc = err_set(err, ERR_CORRUPT, "%.600s: the bytes are not block %s", name,
-                     cid_format(cid, text));
-    if (rc != 0)
-        buf_clear(out);
-    return rc;
+    return read_block(s, cid, out, true, err);
 }
 
 int store_read(struct store *s, const struct cid *cid, struct buf *out, struct err *err)
 {
-    char name[FILES_PATH_MAX];
-    return read_any(s, cid, out, name, err);
+    return read_block(s, cid, out, false, err);
 }
 
-/* Two CIDs of other codec or version may share a digest and are two files: the key is the CID. */
+bool store_has(struct store *s, const struct cid *cid)
+{
+    char path[FILES_PATH_MAX];
+    struct cid form;
+    const uint8_t *digest = cid_digest(cid);
+    return cid_identity(cid, NULL) || store_model_has_leaf(s, cid) ||
+           (digest != NULL && packs_has(s->packs, digest)) || find_single(s, cid, &form, path);
+}
+
+static int find_file(struct store *s, const struct cid *cid, struct store_place *out,
+                     struct err *err)
+{
+    char path[FILES_PATH_MAX], text[CID_TEXT_MAX];
+    struct cid form;
+    struct files_stat st;
+    if (!find_single(s, cid, &form, path))
+        return err_set(err, ERR_NOTFOUND, "block %s is not in store %s", cid_format(cid, text),
+                       s->root);
+    int rc = s->files->open(s->files->self, path, FILES_READ, &out->fd, err);
+    if (rc != 0)
+        return rc;
+    rc = s->files->stat_fd(s->files->self, out->fd, &st, err);
+    if (rc == 0 && st.size > STORE_BLOCK_BYTES_MAX)
+        rc = err_set(err, ERR_CORRUPT, "%.600s: larger than any block", path);
+    if (rc != 0) {
+        s->files->close(s->files->self, out->fd);
+        return rc;
+    }
+    out->size = (uint32_t)st.size;
+    return 0;
+}
+
+int store_find(struct store *s, const struct cid *cid, struct store_place *out, struct err *err)
+{
+    char path[FILES_PATH_MAX];
+    struct packs_place place;
+    struct store_place found = {.fd = -1};
+    int rc = store_model_open_leaf(s, cid, path, &found, err);
+    if (rc == ERR_NOTFOUND && cid_digest(cid) != NULL) {
+        rc = packs_find(s->packs, cid_digest(cid), &place, err);
+        if (rc == 0)
+            found = (struct store_place){.fd = place.fd,
+                                         .offset = place.offset,
+                                         .size = place.size,
+                                         .hash = place.reference};
+    }
+    if (rc == ERR_NOTFOUND) {
+        found = (struct store_place){.fd = -1};
+        rc = find_file(s, cid, &found, err);
+    }
+    if (rc == 0)
+        *out = found;
+    return rc;
+}
+
+/* --- writing --- */
+
+/* Two CIDs of other codec or version may share a digest and be two files: the key is the CID. */
 static void synced_key(const struct cid *cid, uint8_t out[HASH_BYTES])
 {
     hash_sha256(bytes_of(cid->bytes, cid->size), out);
@@ -142,14 +312,28 @@ static void forget_synced(struct store *s, const struct cid *cid)
     pthread_mutex_unlock(&s->mutex);
 }
 
-/* Is the file there with exactly these bytes? After a crash a name may stand without them. */
-static bool is_whole(struct store *s, const char *path, struct bytes block)
+/* Is a file there with exactly these bytes? After a crash a name may stand without them. */
+static bool has_whole_file(struct store *s, const struct cid *cid, struct bytes block)
 {
     struct buf found = buf_new(STORE_BLOCK_BYTES_MAX);
-    bool whole =
-        files_load(s->files, path, &found, NULL) == 0 && bytes_equal(buf_bytes(&found), block);
+    struct cid form;
+    bool whole = false;
+    for (unsigned i = 0; i < FORMS && !whole; i++)
+        whole = form_of(cid, i, &form) && read_form(s, &form, &found, false, NULL) == 0 &&
+                bytes_equal(buf_bytes(&found), block);
     buf_fini(&found);
     return whole;
+}
+
+bool store_has_whole(struct store *s, const struct cid *cid, struct bytes block)
+{
+    struct buf found = buf_new(STORE_BLOCK_BYTES_MAX);
+    char where[FILES_PATH_MAX];
+    bool whole = cid_codec(cid) == CID_RAW && store_model_has_leaf(s, cid) &&
+                 store_model_read_leaf(s, cid, &found, where, NULL) == 0 &&
+                 bytes_equal(buf_bytes(&found), block);
+    buf_fini(&found);
+    return whole || has_whole_file(s, cid, block);
 }
 
 int store_put(struct store *s, const struct cid *cid, struct bytes block, struct err *err)
@@ -162,7 +346,10 @@ int store_put(struct store *s, const struct cid *cid, struct bytes block, struct
     int rc = block_path(s, cid, path, folder, err);
     if (rc == 0)
         rc = cid_verify(cid, block, err);
-    if (rc != 0 || store_model_has_leaf(s, cid) || is_whole(s, path, block))
+    if (rc != 0 || cid_identity(cid, NULL) ||
+        (cid_codec(cid) == CID_RAW && store_model_has_leaf(s, cid)) ||
+        has_whole_file(s, cid, block) ||
+        (cid_digest(cid) != NULL && packs_has_whole(s->packs, cid_digest(cid), block)))
         return rc;
     forget_synced(s, cid);
     rc = s->files->make_dir(s->files->self, folder, err);
@@ -236,6 +423,30 @@ static int sync_files(struct store *s, const struct cid *files, size_t count, st
     return rc;
 }
 
+/* Makes durable where the block lies now; a file of its own is only noted, in `files`. */
+static int sync_one(struct store *s, const struct cid *cid, struct cid *files, size_t *count,
+                    struct err *err)
+{
+    char path[FILES_PATH_MAX];
+    struct cid form;
+    if (cid_identity(cid, NULL))
+        return 0;
+    int rc = store_model_sync_leaf(s, cid, err);
+    if (rc != ERR_NOTFOUND)
+        return rc;
+    if (cid_digest(cid) != NULL)
+        rc = packs_sync(s->packs, cid_digest(cid), err);
+    if (rc != 0 && rc != ERR_NOTFOUND)
+        return rc;
+    /* In a pack and in a file: which of them is whole is not known. */
+    bool single = find_single(s, cid, &form, path);
+    if (rc == ERR_NOTFOUND && !single)
+        form = *cid; /* whose absence is said by its own name */
+    if ((rc == ERR_NOTFOUND || single) && !is_synced(s, &form))
+        files[(*count)++] = form;
+    return 0;
+}
+
 int store_sync(struct store *s, const struct cid *cids, size_t count, struct err *err)
 {
     struct cid *files = calloc(count + 1, sizeof *files);
@@ -243,14 +454,8 @@ int store_sync(struct store *s, const struct cid *cids, size_t count, struct err
         return err_set(err, ERR_NOMEM, "out of memory");
     size_t file_count = 0;
     int rc = 0;
-    for (size_t i = 0; rc == 0 && i < count; i++) {
-        rc = store_model_sync_leaf(s, &cids[i], err);
-        if (rc != ERR_NOTFOUND)
-            continue;
-        rc = 0;
-        if (!is_synced(s, &cids[i]))
-            files[file_count++] = cids[i];
-    }
+    for (size_t i = 0; rc == 0 && i < count; i++)
+        rc = sync_one(s, &cids[i], files, &file_count, err);
     if (rc == 0)
         rc = sync_files(s, files, file_count, err);
     free(files);
@@ -262,69 +467,35 @@ int store_delete(struct store *s, const struct cid *cid, struct err *err)
     char path[FILES_PATH_MAX], folder[FILES_PATH_MAX];
     if (s->mode == STORE_READ_ONLY)
         return err_set(err, ERR_DENIED, "store %s is open for reading only", s->root);
-    int rc = block_path(s, cid, path, folder, err);
-    if (rc != 0)
-        return rc;
-    forget_synced(s, cid);
-    rc = s->files->unlink(s->files->self, path, err);
-    return rc == ERR_NOTFOUND ? 0 : rc;
-}
-
-/* --- listing --- */
-
-struct listing {
-    struct store *store;
-    char folder[FILES_PATH_MAX];
-    int (*each)(void *self, const struct cid *cid, struct err *err);
-    void *self;
-};
-
-static int each_block(void *arg, const char *name, struct err *err)
-{
-    struct listing *l = arg;
-    struct cid cid;
-    return cid_parse(name, &cid, NULL) == 0 ? l->each(l->self, &cid, err) : 0;
-}
-
-static int each_folder(void *arg, const char *name, struct err *err)
-{
-    struct listing *l = arg;
-    const struct files *f = l->store->files;
-    char path[FILES_PATH_MAX];
-    if (strlen(name) != FAN_OUT)
-        return 0;
-    int rc = files_join(path, l->folder, name, err);
-    return rc != 0 ? rc : f->list(f->self, path, each_block, l, err);
-}
-
-static int each_leaf(struct listing *l, struct err *err)
-{
-    struct store *s = l->store;
-    struct cid *cids = NULL;
-    size_t count = 0;
-    pthread_mutex_lock(&s->mutex);
-    cids = calloc(s->leaves.count + 1, sizeof *cids);
-    for (size_t i = 0; cids != NULL && i < s->leaves.capacity; i++)
-        if (s->leaves.entries[i].state == DIGEST_USED)
-            cids[count++] = cid_from_digest(CID_RAW, s->leaves.entries[i].digest);
-    pthread_mutex_unlock(&s->mutex);
-    if (cids == NULL)
-        return err_set(err, ERR_NOMEM, "out of memory");
     int rc = 0;
-    for (size_t i = 0; rc == 0 && i < count; i++)
-        rc = l->each(l->self, &cids[i], err);
-    free(cids);
+    for (unsigned i = 0; rc == 0 && i < FORMS; i++) {
+        struct cid form;
+        if (!form_of(cid, i, &form))
+            continue;
+        rc = block_path(s, &form, path, folder, err);
+        if (rc != 0)
+            break;
+        forget_synced(s, &form);
+        rc = s->files->unlink(s->files->self, path, err);
+        if (rc == ERR_NOTFOUND)
+            rc = 0;
+    }
     return rc;
 }
 
-int store_each(struct store *s, int (*each)(void *self, const struct cid *cid, struct err *err),
-               void *self, struct err *err)
+const char *store_root(const struct store *s)
 {
-    struct listing l = {.store = s, .each = each, .self = self};
-    int rc = files_join(l.folder, s->root, "blocks", err);
-    if (rc == 0 && files_exists(s->files, l.folder))
-        rc = s->files->list(s->files->self, l.folder, each_folder, &l, err);
-    return rc != 0 ? rc : each_leaf(&l, err);
+    return s->root;
+}
+
+const struct files *store_files(const struct store *s)
+{
+    return s->files;
+}
+
+struct packs *store_packs(struct store *s)
+{
+    return s->packs;
 }
 
 static int source_get(void *self, const struct cid *cid, struct buf *out, struct err *err)
@@ -332,7 +503,7 @@ static int source_get(void *self, const struct cid *cid, struct buf *out, struct
     return store_get(self, cid, out, err);
 }
 
-struct unixfs_source store_source(struct store *s)
+struct block_source store_source(struct store *s)
 {
-    return (struct unixfs_source){.self = s, .get = source_get};
+    return (struct block_source){.self = s, .get = source_get};
 }

@@ -1,44 +1,48 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * store -- blocks on disk, named by their hash: single files, and models whose leaves are the
- * safetensors file itself.
+ * store -- blocks on disk, named by their hash: single files, packs, and models whose leaves are
+ * the safetensors file itself.
  *
  *     ROOT/blocks/xy/CID             records, nodes and small objects; xy: the two characters
  *                                    before the CID's last
+ *     ROOT/packs/                    what came in bulk (packs.h)
  *     ROOT/models/CID.safetensors    a model; its leaves are its bytes, a person opens it directly,
  *                                    there is no second copy
  *     ROOT/models/NAME.part          one being made or fetched
+ *     ROOT/pins/, ROOT/ipns/         pins.h, ipns.h
  *     ROOT/lock
  *
- * Blocks have sha2-256 CIDs; others are ERR_UNSUPPORTED. store_get hashes what it returns, so a
- * caller never sees bytes that do not belong to the CID. Nothing is durable before store_sync (or
- * store_model_finish) says so; a block found present counts as unsynced unless this process synced
- * it. One process writes at a time (lock file); others may open it read-only. Any thread may call.
+ * A block is found by its multihash whatever codec or version its CID has, as in other stores.
+ * store_get hashes what it returns, so a caller never sees bytes that do not belong to the CID.
+ * Nothing is durable before store_sync (store_model_finish, store_batch_finish) says so; a block
+ * found present counts as unsynced unless this process synced it. Any thread may call.
  *
  * The index of model leaves is in memory only, rebuilt from the models' nodes at open, and the
  * nodes, where they are missing, from the file. A killed process leaves at worst *.tmp and *.part
- * files; store_model_begin takes up a *.part again. A lost machine may also leave names whose bytes
- * are not there, of blocks never synced: those are ERR_CORRUPT until store_put writes them anew.
+ * files; store_model_begin takes up a model's *.part again, the next writer a pack's. A lost
+ * machine may also leave names whose bytes are not there, of blocks never synced: those are
+ * ERR_CORRUPT until store_put writes them anew.
  */
 #ifndef COLMEIA_CONTENT_STORE_H
 #define COLMEIA_CONTENT_STORE_H
 
 #include "base/files.h"
-#include "content/unixfs.h"
+#include "content/unixfs_walk.h"
 
-#define STORE_BLOCK_BYTES_MAX (2u << 20) /* read; 1 MiB is written */
+#define STORE_BLOCK_BYTES_MAX BLOCK_BYTES_MAX
 #define STORE_MODEL_BYTES_MAX (1ull << 42)
 
 enum store_mode {
-    STORE_WRITE, /* made if absent, locked */
+    STORE_WRITE, /* made if absent, locked: nobody else writes; a study's, and gc's */
     STORE_ADD,   /* only adds single-file blocks, beside a program that has it open: no lock */
+    STORE_SHARE, /* made if absent; adds blocks and batches beside others that do the same */
     STORE_READ_ONLY
 };
 
 struct store;
 
-/* Opens the store at `root`; STORE_WRITE makes it if absent and takes the lock (ERR_DENIED if
- * another process has it). */
+/* Opens the store at `root`; STORE_WRITE takes the lock alone, STORE_SHARE with others that share
+ * it (ERR_DENIED if another process has it otherwise). */
 int store_open(const struct files *f, const char *root, enum store_mode mode, struct store **out,
                struct err *err) MUST_USE;
 void store_close(struct store *s);
@@ -49,20 +53,53 @@ bool store_has(struct store *s, const struct cid *cid);
 int store_get(struct store *s, const struct cid *cid, struct buf *out, struct err *err) MUST_USE;
 /* The same unhashed, for serving to readers who hash. */
 int store_read(struct store *s, const struct cid *cid, struct buf *out, struct err *err) MUST_USE;
+/* Where the block's bytes lie, for sendfile: a real descriptor, the caller's to close. `hash`: they
+ * are in a file that others may change, and must be hashed before they are sent. */
+struct store_place {
+    int fd;
+    uint64_t offset;
+    uint32_t size;
+    bool hash;
+};
+int store_find(struct store *s, const struct cid *cid, struct store_place *out,
+               struct err *err) MUST_USE;
 /* Writes a single-file block under its temporary name and renames it. `block` must hash to `cid`:
  * checked. Present already with these bytes: nothing is written; with others: replaced. */
 int store_put(struct store *s, const struct cid *cid, struct bytes block, struct err *err) MUST_USE;
 /* Makes the named blocks durable (files and folders), each unless this process did so before.
  * ERR_NOTFOUND names one that is not there. */
 int store_sync(struct store *s, const struct cid *cids, size_t count, struct err *err) MUST_USE;
-/* Removes a single-file block; absent is fine. */
+/* Removes a single-file block (found by its multihash); absent is fine. */
 int store_delete(struct store *s, const struct cid *cid, struct err *err) MUST_USE;
-/* Calls `each` for every single-file block and every leaf of every model, in no stated order. */
-int store_each(struct store *s, int (*each)(void *self, const struct cid *cid, struct err *err),
+/* Calls `each` for every single-file block, every block of a pack and every leaf of every model, in
+ * no stated order; `where` names file and offset. */
+int store_each(struct store *s,
+               int (*each)(void *self, const struct cid *cid, const char *where, struct err *err),
                void *self, struct err *err) MUST_USE;
+const char *store_root(const struct store *s); /* for pins and ipns */
+const struct files *store_files(const struct store *s);
 
-/* A unixfs_source over store_get. */
-struct unixfs_source store_source(struct store *s);
+/* A source over store_get. */
+struct block_source store_source(struct store *s);
+
+/* --- blocks in bulk (packs.h) --- */
+
+struct packs;
+struct packs_batch;
+struct packs *store_packs(struct store *s);
+/* A batch into the store's packs, whose small ones become single files; STORE_WRITE and
+ * STORE_SHARE. */
+int store_batch_new(struct store *s, struct packs_batch **out, struct err *err) MUST_USE;
+/* A block that the caller has just hashed. Present and whole already: nothing is written. */
+int store_batch_put(struct packs_batch *b, const struct cid *cid, struct bytes block,
+                    struct err *err) MUST_USE;
+int store_batch_finish(struct packs_batch *b, bool sync, struct err *err) MUST_USE;
+
+struct store_stat {
+    uint64_t single_blocks, single_bytes, pack_blocks, pack_bytes, packs, reference_blocks;
+    uint64_t models, model_bytes;
+};
+int store_stat(struct store *s, struct store_stat *out, struct err *err) MUST_USE;
 
 /* --- models --- */
 

@@ -30,7 +30,7 @@ int store_export(struct store *s, const struct cid *root, const char *path, stru
     int rc = s->files->open(s->files->self, part, FILES_CREATE, &x.fd, err);
     if (rc != 0)
         return rc;
-    struct unixfs_source source = store_source(s);
+    struct block_source source = store_source(s);
     rc = s->files->truncate(s->files->self, x.fd, 0, err);
     if (rc == 0)
         rc = unixfs_walk(&source, root, STORE_MODEL_BYTES_MAX, NULL, export_leaf, &x, err);

@@ -70,6 +70,7 @@ int store_import(struct store *s, const char *path, struct jobs *jobs, struct ci
     struct import x = {.files = s->files, .fd = -1};
     struct unixfs_builder *b = NULL;
     struct files_stat st;
+    struct unixfs_child tree;
     static atomic_uint count;
     char name[64];
     snprintf(name, sizeof name, STORE_IMPORT_PREFIX "%d-%u", (int)getpid(),
@@ -88,15 +89,17 @@ int store_import(struct store *s, const char *path, struct jobs *jobs, struct ci
         rc = store_model_begin(s, name, st.size, &x.model, err);
     }
     if (rc == 0)
-        rc = unixfs_builder_new(put_node, s, &b, err);
+        rc = unixfs_builder_new(&unixfs_v1_2025, put_node, s, &b, err);
     if (rc == 0)
         rc = import_windows(&x, jobs, b, err);
     if (rc == 0)
-        rc = unixfs_builder_finish(b, root, err);
+        rc = unixfs_builder_finish(b, &tree, err);
     if (rc == 0) {
-        rc = store_model_finish(x.model, root, true, err);
-        if (rc == 0)
+        rc = store_model_finish(x.model, &tree.cid, true, err);
+        if (rc == 0) {
             x.model = NULL;
+            *root = tree.cid;
+        }
     }
     store_model_close(x.model, false);
     unixfs_builder_free(b);

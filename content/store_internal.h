@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * store_internal -- what store.c and store_model.c share, and nobody else.
+ * store_internal -- what store*.c and gc.c share, and nobody else.
  *
  * `changes` is held while the set of models changes (finish, delete) and is taken before `mutex`,
  * which guards the tables for moments only: readers never wait for a disk. A model's file is opened
@@ -13,6 +13,7 @@
 #include <pthread.h>
 
 #include "content/digest_map.h"
+#include "content/packs.h"
 #include "content/store.h"
 
 #define STORE_IMPORT_PREFIX "import-" /* parts that nobody takes up again: removed at open */
@@ -28,6 +29,7 @@ struct store {
     char root[FILES_PATH_MAX - 256];
     enum store_mode mode;
     int lock_fd; /* -1: none */
+    struct packs *packs;
     pthread_mutex_t changes;
     pthread_mutex_t mutex;    /* everything below */
     struct digest_map leaves; /* place.file: index into models */
@@ -42,9 +44,21 @@ int store_model_open_all(struct store *s, struct err *err) MUST_USE;
  * without a sentence, if it is none. */
 int store_model_read_leaf(struct store *s, const struct cid *cid, struct buf *out,
                           char name[FILES_PATH_MAX], struct err *err) MUST_USE;
+/* The same for its place; the descriptor is the caller's to close. */
+int store_model_open_leaf(struct store *s, const struct cid *cid, char path[FILES_PATH_MAX],
+                          struct store_place *out, struct err *err) MUST_USE;
 bool store_model_has_leaf(struct store *s, const struct cid *cid);
 /* Makes the model to which the leaf `cid` belongs durable. ERR_NOTFOUND, without a sentence, if it
- * is no leaf. */
+ * is no leaf, or not called by a leaf's codec: a node whose bytes are a leaf too is synced where it
+ * lies itself, or two models could wait for each other. */
 int store_model_sync_leaf(struct store *s, const struct cid *cid, struct err *err) MUST_USE;
+/* Every single-file block, with its path. */
+int store_each_single(struct store *s,
+                      int (*each)(void *self, const struct cid *cid, const char *path,
+                                  struct err *err),
+                      void *self, struct err *err) MUST_USE;
+/* Is the block there with these bytes, outside of the packs? A model's leaf counts for raw blocks
+ * alone: what else has its bytes must stay when the model goes. */
+bool store_has_whole(struct store *s, const struct cid *cid, struct bytes block);
 
 #endif

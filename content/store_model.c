@@ -113,7 +113,7 @@ static int see_leaf(void *self, const struct unixfs_leaf *leaf, struct err *err)
 /* The file of the model should have `size` bytes: ERR_CORRUPT if its tree says otherwise. */
 static int walk_tree(struct tree *t, const struct cid *root, uint64_t size, struct err *err)
 {
-    struct unixfs_source source = {.self = t, .get = see_node};
+    struct block_source source = {.self = t, .get = see_node};
     struct unixfs_leaf whole = {.cid = *root, .size = size};
     if (cid_codec(root) == CID_RAW) /* one leaf, no node */
         return size > STORE_BLOCK_BYTES_MAX
@@ -127,12 +127,11 @@ static int walk_tree(struct tree *t, const struct cid *root, uint64_t size, stru
     return rc;
 }
 
-/* Whose leaf is it, and where? Leaves are raw blocks: the same bytes under another codec's CID are
- * another block, in a file of its own. */
+/* Whose leaf is it, and where? By its multihash, whatever its codec. */
 static bool find_leaf(struct store *s, const struct cid *cid, struct model_slot *model,
                       struct digest_place *place)
 {
-    if (cid_codec(cid) != CID_RAW || cid_digest(cid) == NULL)
+    if (cid_digest(cid) == NULL)
         return false;
     pthread_mutex_lock(&s->mutex);
     bool found = digest_map_get(&s->leaves, cid_digest(cid), place);
@@ -149,24 +148,30 @@ bool store_model_has_leaf(struct store *s, const struct cid *cid)
     return find_leaf(s, cid, &model, &place);
 }
 
-int store_model_read_leaf(struct store *s, const struct cid *cid, struct buf *out,
-                          char name[FILES_PATH_MAX], struct err *err)
+int store_model_open_leaf(struct store *s, const struct cid *cid, char path[FILES_PATH_MAX],
+                          struct store_place *out, struct err *err)
 {
     struct digest_place place;
     struct model_slot model;
-    int fd;
     if (!find_leaf(s, cid, &model, &place))
         return ERR_NOTFOUND;
-    int rc = model_path(s, &model.root, name, err);
-    if (rc == 0)
-        rc = s->files->open(s->files->self, name, FILES_READ, &fd, err);
+    *out = (struct store_place){.fd = -1, .offset = place.offset, .size = place.size};
+    int rc = model_path(s, &model.root, path, err);
+    return rc != 0 ? rc : s->files->open(s->files->self, path, FILES_READ, &out->fd, err);
+}
+
+int store_model_read_leaf(struct store *s, const struct cid *cid, struct buf *out,
+                          char name[FILES_PATH_MAX], struct err *err)
+{
+    struct store_place place;
+    int rc = store_model_open_leaf(s, cid, name, &place, err);
     if (rc != 0)
-        return rc; /* ERR_NOTFOUND: deleted this moment */
+        return rc; /* ERR_NOTFOUND: none, or deleted this moment */
     uint8_t *data = buf_extend(out, place.size);
     rc = buf_check(out, err);
     if (rc == 0)
-        rc = s->files->read(s->files->self, fd, place.offset, data, place.size, err);
-    s->files->close(s->files->self, fd);
+        rc = s->files->read(s->files->self, place.fd, place.offset, data, place.size, err);
+    s->files->close(s->files->self, place.fd);
     size_t size = strlen(name);
     snprintf(name + size, FILES_PATH_MAX - size, " at offset %llu",
              (unsigned long long)place.offset);
@@ -221,7 +226,7 @@ int store_model_sync_leaf(struct store *s, const struct cid *cid, struct err *er
 {
     struct digest_place place;
     struct model_slot model;
-    if (!find_leaf(s, cid, &model, &place))
+    if (cid_codec(cid) != CID_RAW || !find_leaf(s, cid, &model, &place))
         return ERR_NOTFOUND;
     if (model.synced)
         return 0;
@@ -244,11 +249,11 @@ static int put_node(void *self, const struct cid *cid, struct bytes block, struc
 static int store_nodes(struct store *s, int fd, uint64_t size, struct err *err)
 {
     struct unixfs_builder *b = NULL;
-    struct cid root;
+    struct unixfs_child root;
     uint8_t digest[HASH_BYTES];
     uint8_t *leaf = malloc(UNIXFS_LEAF_BYTES);
     int rc = leaf == NULL ? err_set(err, ERR_NOMEM, "out of memory")
-                          : unixfs_builder_new(put_node, s, &b, err);
+                          : unixfs_builder_new(&unixfs_v1_2025, put_node, s, &b, err);
     for (uint64_t at = 0; rc == 0 && at < size;) {
         size_t part = size - at < UNIXFS_LEAF_BYTES ? (size_t)(size - at) : UNIXFS_LEAF_BYTES;
         rc = s->files->read(s->files->self, fd, at, leaf, part, err);

@@ -1,67 +1,77 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * unixfs -- files as trees of blocks under the profile unixfs-v1-2025 (IPIP-499): CIDv1, sha2-256,
- * raw leaves of 1 MiB, balanced, at most 1,024 links a node. `ipfs add` of the same bytes under
- * that profile gives the same root.
+ * unixfs -- files as balanced trees of blocks, by a profile's parameters (IPIP-499).
  *
- * A tree is built from leaf digests in order, in memory of O(depth * 1,024 links); nodes are handed
- * out as they are complete. A file of one leaf has no node: its root is the leaf. Reading walks
- * from the root and hands out leaves in order, with the checks that make the file's size
- * trustworthy.
+ * `unixfs-v1-2025`: CIDv1, raw leaves of 1 MiB, at most 1,024 links a node. `unixfs-v0-2015`:
+ * CIDv0, dag-pb leaves of 256 KiB, 174 links. `ipfs add` of the same bytes by the same profile
+ * gives the same root.
+ *
+ * A tree is built from leaves in order, in memory of O(depth * links a node); nodes are handed out
+ * as they are complete. A file of one leaf has no node: its root is the leaf.
  */
 #ifndef COLMEIA_CONTENT_UNIXFS_H
 #define COLMEIA_CONTENT_UNIXFS_H
 
-#include "content/dagpb.h"
+#include "content/block_source.h"
+#include "content/unixfs_node.h"
 
-#define UNIXFS_LEAF_BYTES (1u << 20)
+#define UNIXFS_LEAF_BYTES (1u << 20) /* of the profile that studies use */
 #define UNIXFS_LINKS      1024
 #define UNIXFS_DEPTH_MAX  64
+
+#define UNIXFS_CHUNK_BYTES_MAX ((2u << 20) - 256) /* with its envelope a block that others read */
+#define UNIXFS_LINKS_MAX       8192 /* a node's, written: 8,192 links fit in a block */
+
+struct unixfs_profile {
+    const char *name;
+    uint32_t chunk_bytes; /* of a leaf, but the last */
+    uint32_t links_max;   /* a file's node */
+    unsigned cid_version; /* of dag-pb blocks */
+    bool raw_leaves;      /* always CIDv1 */
+    /* A directory is a HAMT once it is larger than this ... */
+    uint32_t directory_bytes_max;
+    bool directory_by_block; /* ... in bytes of its block; false: of its links' names and CIDs */
+    uint32_t fanout;
+};
+
+extern const struct unixfs_profile unixfs_v1_2025, unixfs_v0_2015;
+
+/* By name (or Kubo's old names for them); NULL if there is none. */
+const struct unixfs_profile *unixfs_profile_find(const char *name);
+/* ERR_USAGE names the parameter that is out of range or does not go with another. */
+int unixfs_profile_check(const struct unixfs_profile *p, struct err *err) MUST_USE;
 
 /* --- building --- */
 
 struct unixfs_builder;
 
 /* `put` is called for every inner node when it is complete (children before parents); NULL to
- * compute the root only. */
-int unixfs_builder_new(int (*put)(void *self, const struct cid *cid, struct bytes block,
+ * compute the root only. `profile` must outlive the builder. */
+int unixfs_builder_new(const struct unixfs_profile *profile,
+                       int (*put)(void *self, const struct cid *cid, struct bytes block,
                                   struct err *err),
                        void *self, struct unixfs_builder **out, struct err *err) MUST_USE;
-/* The next leaf, UNIXFS_LEAF_BYTES long unless it is the last. */
+/* The next leaf of a profile with raw leaves, by its digest; chunk_bytes long unless it is the
+ * last. */
 int unixfs_builder_add(struct unixfs_builder *b, const uint8_t digest[HASH_BYTES], uint64_t size,
                        struct err *err) MUST_USE;
-/* The root; a file without leaves is the empty raw block. */
-int unixfs_builder_finish(struct unixfs_builder *b, struct cid *root, struct err *err) MUST_USE;
+/* The next leaf of any profile. */
+int unixfs_builder_add_leaf(struct unixfs_builder *b, const struct unixfs_child *leaf,
+                            struct err *err) MUST_USE;
+/* The root; a file without leaves is the profile's empty leaf (whose block `put` gets if it is
+ * dag-pb). */
+int unixfs_builder_finish(struct unixfs_builder *b, struct unixfs_child *root,
+                          struct err *err) MUST_USE;
 void unixfs_builder_free(struct unixfs_builder *b);
 
-/* Hashes a file as it would be imported, on all cores of `jobs` (a struct jobs; NULL: this thread
- * alone). */
+/* A profile's CID for a dag-pb block with that digest. */
+struct cid unixfs_profile_cid(const struct unixfs_profile *p, const uint8_t digest[HASH_BYTES]);
+
+/* Hashes a file as it would be imported by unixfs-v1-2025, on all cores of `jobs` (a struct jobs;
+ * NULL: this thread alone). */
 struct jobs;
 struct files;
 int unixfs_hash_file(const struct files *f, const char *path, struct jobs *jobs, struct cid *root,
                      uint64_t *size, struct err *err) MUST_USE;
-
-/* --- reading --- */
-
-struct unixfs_leaf {
-    struct cid cid;
-    uint64_t offset; /* in the file */
-    uint64_t size;
-};
-
-/* Where nodes come from: must hand out verified bytes (cleared buffer). */
-struct unixfs_source {
-    void *self;
-    int (*get)(void *self, const struct cid *cid, struct buf *out, struct err *err);
-};
-
-/* Calls `leaf` for every leaf of the file `root` in order; leaves themselves are not fetched,
- * dag-pb leaves are refused. ERR_LIMIT if the file is larger than `max_bytes` (known from the root)
- * or deeper than UNIXFS_DEPTH_MAX; ERR_MALFORMED if sizes disagree. `size` (may be NULL) is filled
- * before the first leaf. */
-int unixfs_walk(const struct unixfs_source *source, const struct cid *root, uint64_t max_bytes,
-                uint64_t *size,
-                int (*leaf)(void *self, const struct unixfs_leaf *leaf, struct err *err),
-                void *self, struct err *err) MUST_USE;
 
 #endif

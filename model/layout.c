@@ -261,6 +261,8 @@ static void take_tensor(struct cbor *r, struct tensor *t, char **names)
     if (cbor_take_array(r, 4) != 4)
         cbor_fail(r, "a tensor is a list of four");
     struct bytes name = cbor_take_text(r, LAYOUT_NAME_MAX);
+    if (name.size > 0 && memchr(name.data, 0, name.size) != NULL)
+        cbor_fail(r, "a tensor's name with NUL inside");
     struct bytes dtype = cbor_take_text(r, 16);
     *t = (struct tensor){.name = *names};
     if (!dtype_parse(dtype, &t->dtype))

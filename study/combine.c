@@ -340,7 +340,8 @@ static int begin(struct making *m, struct err *err)
         return err_wrap(err, rc, "base");
     rc = begin_state(m, err);
     if (rc == 0)
-        rc = unixfs_builder_new(c->dry ? NULL : put_node, c->store, &m->builder, err);
+        rc = unixfs_builder_new(&unixfs_v1_2025, c->dry ? NULL : put_node, c->store, &m->builder,
+                                err);
     if (rc == 0 && !c->dry)
         rc = store_model_begin(c->store, c->part, m->base.file_bytes, &m->model, err);
     return rc;
@@ -348,18 +349,19 @@ static int begin(struct making *m, struct err *err)
 
 static int finish(struct making *m, struct combine_result *out, struct err *err)
 {
-    struct cid next, state = out->state;
+    struct unixfs_child next;
+    struct cid state = out->state;
     int rc = unixfs_builder_finish(m->builder, &next, err);
     FAULT_POINT("combine-before-finish");
     if (rc == 0 && m->model != NULL) {
-        rc = store_model_finish(m->model, &next, true, err);
+        rc = store_model_finish(m->model, &next.cid, true, err);
         if (rc == 0)
             m->model = NULL;
     }
     if (rc == 0 && m->state != NULL)
         rc = state_finish(m->state, &state, err);
     if (rc == 0) {
-        out->next = next;
+        out->next = next.cid;
         out->state = state;
     }
     return rc;

@@ -31,7 +31,7 @@ static int add_leaf(void *self, const struct unixfs_leaf *leaf, struct err *err)
 
 int leaves_load(struct store *store, const struct cid *root, struct leaves *out, struct err *err)
 {
-    struct unixfs_source source = store_source(store);
+    struct block_source source = store_source(store);
     struct leaves x = {.store = store};
     struct loading l = {.leaves = &x};
     int rc = unixfs_walk(&source, root, STORE_MODEL_BYTES_MAX, &x.file_bytes, add_leaf, &l, err);

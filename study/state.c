@@ -363,7 +363,9 @@ static int put_node(void *self, const struct cid *cid, struct bytes block, struc
 static int build_tree(struct state *s, struct cid *root, struct err *err)
 {
     struct unixfs_builder *b;
-    int rc = unixfs_builder_new(s->file == NULL ? NULL : put_node, s->setting.store, &b, err);
+    struct unixfs_child built;
+    int rc = unixfs_builder_new(&unixfs_v1_2025, s->file == NULL ? NULL : put_node,
+                                s->setting.store, &b, err);
     if (rc != 0)
         return rc;
     for (size_t i = 0; rc == 0 && i < s->leaf_count; i++) {
@@ -371,7 +373,9 @@ static int build_tree(struct state *s, struct cid *root, struct err *err)
         rc = unixfs_builder_add(b, s->digests[i], leaf_end(s, offset + 1) - offset, err);
     }
     if (rc == 0)
-        rc = unixfs_builder_finish(b, root, err);
+        rc = unixfs_builder_finish(b, &built, err);
+    if (rc == 0)
+        *root = built.cid;
     unixfs_builder_free(b);
     return rc;
 }

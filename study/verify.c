@@ -212,7 +212,7 @@ static int hash_leaf(void *self, const struct unixfs_leaf *leaf, struct err *err
 
 static int hash_leaves(const struct verify *v, const struct cid *root, struct err *err)
 {
-    struct unixfs_source source = store_source(v->store);
+    struct block_source source = store_source(v->store);
     struct hashing h = {.store = v->store, .leaf = buf_new(STORE_BLOCK_BYTES_MAX)};
     int rc = unixfs_walk(&source, root, STORE_MODEL_BYTES_MAX, NULL, hash_leaf, &h, err);
     buf_fini(&h.leaf);

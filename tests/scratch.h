@@ -53,7 +53,7 @@ UNUSED static int scratch_teardown(void **state)
 /* The path of `name` in the folder; good until the fourth call from now. */
 UNUSED static const char *in_scratch(const char *name)
 {
-    static char paths[4][256];
+    static char paths[4][512];
     static unsigned next;
     char *path = paths[next++ % 4];
     snprintf(path, sizeof paths[0], "%s/%s", scratch, name);

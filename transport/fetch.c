@@ -1,9 +1,13 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "transport/fetch.h"
 
+#include "transport/fetch_file.h"
 #include "transport/fetch_window.h"
 
-#define PROBE_BYTES 512 /* of a leaf's beginning and end: all zero is taken for a hole */
+void fetch_begin_session(struct fetch *f)
+{
+    memset(f->health, 0, sizeof f->health);
+}
 
 /* --- one block --- */
 
@@ -17,13 +21,10 @@ static int deliver_bytes(void *self, const struct fetch_want *want, struct bytes
     return buf_check(out, err);
 }
 
-/* Into `out`, hashed; not into the store. */
-static int fetch_bytes(struct fetch *f, const struct cid *cid, struct buf *out, struct err *err)
+int fetch_bytes(struct fetch *f, const struct cid *cid, struct buf *out, struct err *err)
 {
     struct fetch_window *w = NULL;
     struct fetch_want want = {.cid = *cid};
-    if (cid_digest(cid) == NULL)
-        return err_set(err, ERR_UNSUPPORTED, "blocks with sha2-256 CIDs alone can be fetched");
     int rc = fetch_window_new(f, deliver_bytes, out, &w, err);
     if (rc == 0)
         rc = fetch_window_ask(w, &want, err);
@@ -58,133 +59,59 @@ int fetch_block(struct fetch *f, struct store *s, const struct cid *cid, struct 
     return rc != 0 ? err_wrap(err, rc, "fetch block %s", cid_format(cid, text)) : 0;
 }
 
+/* --- a store that fetches --- */
+
+static int get_from_anywhere(void *self, const struct cid *cid, struct buf *out, struct err *err)
+{
+    struct fetch_source *s = self;
+    int rc = store_get(s->store, cid, out, NULL);
+    if (rc == 0)
+        return 0;
+    pthread_mutex_lock(&s->mutex);
+    rc = get_or_fetch(s->fetch, s->store, cid, out, err);
+    pthread_mutex_unlock(&s->mutex);
+    return rc;
+}
+
+struct block_source fetch_source(struct fetch_source *s)
+{
+    return (struct block_source){.self = s, .get = get_from_anywhere};
+}
+
 /* --- a model --- */
 
 struct model {
-    struct fetch *f;
     struct store *store;
+    const struct cid *root;
     struct store_model *part;
-    struct fetch_window *window;
-    struct buf leaf;
-    uint64_t have, size;
     void (*progress)(void *self, uint64_t have, uint64_t all);
     void *self;
 };
 
-static void tell_progress(struct model *m, uint64_t more)
+static int begin_model(void *self, uint64_t bytes, struct err *err)
 {
-    m->have += more;
+    struct model *m = self;
+    char text[CID_TEXT_MAX];
+    return store_model_begin(m->store, cid_format(m->root, text), bytes, &m->part, err);
+}
+
+static int read_model(void *self, uint64_t offset, void *data, size_t size, struct err *err)
+{
+    struct model *m = self;
+    return store_model_read(m->part, offset, data, size, err);
+}
+
+static int write_model(void *self, uint64_t offset, struct bytes data, struct err *err)
+{
+    struct model *m = self;
+    return store_model_write(m->part, offset, data, err);
+}
+
+static void tell_progress(void *self, uint64_t have, uint64_t all)
+{
+    struct model *m = self;
     if (m->progress != NULL)
-        m->progress(m->self, m->have, m->size);
-}
-
-static int node_source(void *self, const struct cid *cid, struct buf *out, struct err *err)
-{
-    struct model *m = self;
-    return get_or_fetch(m->f, m->store, cid, out, err);
-}
-
-static int skip_leaf(void *self, const struct unixfs_leaf *leaf, struct err *err)
-{
-    (void)self;
-    if (cid_digest(&leaf->cid) == NULL)
-        return err_set(err, ERR_UNSUPPORTED, "a leaf whose CID is not sha2-256");
-    return 0;
-}
-
-static int deliver_leaf(void *self, const struct fetch_want *want, struct bytes block,
-                        struct err *err)
-{
-    struct model *m = self;
-    int rc = store_model_write(m->part, want->offset, block, err);
-    if (rc == 0)
-        tell_progress(m, block.size);
-    return rc;
-}
-
-static bool is_zero(const uint8_t *data, size_t size)
-{
-    return data[0] == 0 && memcmp(data, data + 1, size - 1) == 0;
-}
-
-/* A new part file is one hole, and reading it through would cost more than these two probes. A leaf
- * that truly begins and ends in zeros is fetched again, no more. */
-static bool looks_like_hole(struct model *m, const struct unixfs_leaf *leaf)
-{
-    uint8_t probe[PROBE_BYTES];
-    size_t size = leaf->size < sizeof probe ? (size_t)leaf->size : sizeof probe;
-    return store_model_read(m->part, leaf->offset, probe, size, NULL) != 0 ||
-           (is_zero(probe, size) &&
-            (store_model_read(m->part, leaf->offset + leaf->size - size, probe, size, NULL) != 0 ||
-             is_zero(probe, size)));
-}
-
-/* Is the leaf at its place from an earlier call? */
-static bool is_in_part(struct model *m, const struct unixfs_leaf *leaf)
-{
-    if (looks_like_hole(m, leaf))
-        return false;
-    buf_clear(&m->leaf);
-    uint8_t *data = buf_extend(&m->leaf, (size_t)leaf->size);
-    return data != NULL &&
-           store_model_read(m->part, leaf->offset, data, (size_t)leaf->size, NULL) == 0 &&
-           cid_verify(&leaf->cid, buf_bytes(&m->leaf), NULL) == 0;
-}
-
-static int want_leaf(void *self, const struct unixfs_leaf *leaf, struct err *err)
-{
-    struct model *m = self;
-    struct fetch_want want = {.cid = leaf->cid, .offset = leaf->offset};
-    if (is_in_part(m, leaf)) {
-        tell_progress(m, leaf->size);
-        return 0;
-    }
-    /* Tensors that training does not change are in the model before, too. */
-    if (store_get(m->store, &leaf->cid, &m->leaf, NULL) == 0)
-        return deliver_leaf(m, &want, buf_bytes(&m->leaf), err);
-    return fetch_window_ask(m->window, &want, err);
-}
-
-static int fetch_leaves(struct model *m, const struct cid *root, uint64_t max_bytes,
-                        struct err *err)
-{
-    struct unixfs_source here = store_source(m->store);
-    int rc = fetch_window_new(m->f, deliver_leaf, m, &m->window, err);
-    if (rc == 0)
-        rc = unixfs_walk(&here, root, max_bytes, NULL, want_leaf, m, err);
-    if (rc == 0)
-        rc = fetch_window_wait(m->window, err);
-    fetch_window_free(m->window);
-    return rc;
-}
-
-/* The tree's nodes first: only they say how large the file is, and whether it holds together. */
-static int fetch_tree(struct model *m, const struct cid *root, uint64_t max_bytes, struct err *err)
-{
-    char text[CID_TEXT_MAX];
-    struct unixfs_source source = {.self = m, .get = node_source};
-    int rc = unixfs_walk(&source, root, max_bytes, &m->size, skip_leaf, m, err);
-    if (rc == 0)
-        rc = store_model_begin(m->store, cid_format(root, text), m->size, &m->part, err);
-    return rc != 0 ? rc : fetch_leaves(m, root, max_bytes, err);
-}
-
-/* A file of one leaf has no tree. */
-static int fetch_single(struct model *m, const struct cid *root, uint64_t max_bytes,
-                        struct err *err)
-{
-    char text[CID_TEXT_MAX];
-    struct fetch_want whole = {.cid = *root};
-    int rc = store_get(m->store, root, &m->leaf, err);
-    if (rc == ERR_NOTFOUND || rc == ERR_CORRUPT)
-        rc = fetch_bytes(m->f, root, &m->leaf, err);
-    if (rc == 0 && m->leaf.size > max_bytes)
-        rc = err_set(err, ERR_LIMIT, "a model of %zu bytes, more than %llu", m->leaf.size,
-                     (unsigned long long)max_bytes);
-    m->size = m->leaf.size;
-    if (rc == 0)
-        rc = store_model_begin(m->store, cid_format(root, text), m->size, &m->part, err);
-    return rc != 0 ? rc : deliver_leaf(m, &whole, buf_bytes(&m->leaf), err);
+        m->progress(m->self, have, all);
 }
 
 int fetch_model(struct fetch *f, struct store *s, const struct cid *root, uint64_t max_bytes,
@@ -192,20 +119,20 @@ int fetch_model(struct fetch *f, struct store *s, const struct cid *root, uint64
                 struct err *err)
 {
     char text[CID_TEXT_MAX];
-    struct model m = {.f = f,
-                      .store = s,
-                      .leaf = buf_new(STORE_BLOCK_BYTES_MAX),
-                      .progress = progress,
-                      .self = self};
-    int rc = 0;
-    if (!store_model_has(s, root)) {
-        rc = cid_codec(root) == CID_RAW ? fetch_single(&m, root, max_bytes, err)
-                                        : fetch_tree(&m, root, max_bytes, err);
-        if (rc == 0)
-            rc = store_model_finish(m.part, root, false, err);
-        if (rc != 0)
-            store_model_close(m.part, true);
-    }
-    buf_fini(&m.leaf);
+    struct model m = {.store = s, .root = root, .progress = progress, .self = self};
+    struct fetch_file to = {.store = s,
+                            .bytes_max = max_bytes,
+                            .self = &m,
+                            .begin = begin_model,
+                            .read = read_model,
+                            .write = write_model,
+                            .progress = tell_progress};
+    if (store_model_has(s, root))
+        return 0;
+    int rc = fetch_file(f, &to, root, err);
+    if (rc == 0)
+        rc = store_model_finish(m.part, root, false, err);
+    if (rc != 0)
+        store_model_close(m.part, true);
     return rc != 0 ? err_wrap(err, rc, "fetch model %s", cid_format(root, text)) : 0;
 }

@@ -6,9 +6,9 @@
 #include <stdlib.h>
 
 #include "base/fault.h"
-#include "content/section.h"
+#include "content/car.h"
+#include "transport/gateway_read.h"
 
-#define RAW_TYPE     "application/vnd.ipld.raw"
 #define PROBE        "bafkqaaa" /* the empty identity CID */
 #define BUSY_SECONDS 1
 #define FULL_SECONDS 30
@@ -19,7 +19,7 @@
 #define QUOTA_BLOCKS_FREE 256
 
 struct gateway {
-    struct store *shared;
+    struct gateway_read read; /* of shared/ */
     struct gateway_policy policy;
     pthread_mutex_t mutex;
     struct site_load {
@@ -33,13 +33,11 @@ struct visit {
     uint32_t site;
     bool known;  /* `site` holds; moved is told */
     bool loaded; /* counted in `loads` */
-    bool probe;
-    struct cid cid;
-    uint64_t sent;
+    struct gateway_visit *reading;
     uint64_t round;
     struct pack *pack; /* an upload's, until released */
     uint64_t bytes_max;
-    struct section_reader *sections;
+    struct car_reader *sections;
     size_t block_count;
 };
 
@@ -106,156 +104,13 @@ static bool authenticate(struct gateway *g, struct visit *v, const struct http_r
 
 /* --- reading --- */
 
-/* Is `item` in the comma-separated list? Parameters behind ';' do not matter. */
-static bool lists(const char *list, const char *item)
-{
-    size_t size = strlen(item);
-    for (const char *at = list; at != NULL; at = strchr(at, ',')) {
-        at += strspn(at, ", \t");
-        if (strncasecmp(at, item, size) == 0 && strchr(",; \t", at[size]) != NULL)
-            return true; /* strchr finds the NUL, too */
-    }
-    return false;
-}
-
-static bool wants_raw(const struct http_request *r, struct http_response *out)
-{
-    const char *format = r->query(r, "format"), *accept = r->header(r, "Accept");
-    if (format != NULL)
-        return strcmp(format, "raw") == 0
-                   ? true
-                   : http_server_say(out, 406, "raw blocks alone are served (format=raw)");
-    if (accept != NULL && lists(accept, RAW_TYPE))
-        return true;
-    return http_server_say(out, 400, "say ?format=raw or Accept: " RAW_TYPE);
-}
-
+/* The request is read before the token is, since a probe needs none; nothing is looked up. */
 static bool begin_read(struct gateway *g, struct visit *v, const struct http_request *r,
                        struct http_response *out)
 {
-    const char *name = r->path + strlen("/ipfs/");
-    if (!wants_raw(r, out))
+    if (!gateway_read_begin(&g->read, r, &v->reading, out))
         return false;
-    v->probe = strcmp(name, PROBE) == 0;
-    if (v->probe)
-        return true;
-    if (!authenticate(g, v, r, out))
-        return false;
-    if (strlen(name) >= CID_TEXT_MAX || cid_parse(name, &v->cid, NULL) != 0)
-        return http_server_say(out, 400, "what stands behind /ipfs/ is not a CID");
-    return true;
-}
-
-enum range {
-    RANGE_WHOLE, /* none, or one we do not read: RFC 9110 lets us send all */
-    RANGE_PART,
-    RANGE_OUTSIDE
-};
-
-static bool read_number(const char **at, uint64_t *out)
-{
-    char *end;
-    if (**at < '0' || **at > '9' || strspn(*at, "0123456789") > 18)
-        return false;
-    *out = strtoull(*at, &end, 10);
-    *at = end;
-    return true;
-}
-
-/* bytes=A-B, bytes=A- or bytes=-N of `size` bytes: `from` and `to`, the first byte not in it. */
-static enum range parse_range(const char *text, uint64_t size, uint64_t *from, uint64_t *to)
-{
-    static const char unit[] = "bytes=";
-    uint64_t first, last = UINT64_MAX;
-    if (text == NULL || strncmp(text, unit, strlen(unit)) != 0)
-        return RANGE_WHOLE;
-    text += strlen(unit);
-    if (*text == '-') {
-        text++;
-        if (!read_number(&text, &last) || *text != '\0')
-            return RANGE_WHOLE;
-        *from = last < size ? size - last : 0;
-        *to = size;
-        return last == 0 || size == 0 ? RANGE_OUTSIDE : RANGE_PART;
-    }
-    if (!read_number(&text, &first) || *text++ != '-' ||
-        (*text != '\0' && !read_number(&text, &last)) || *text != '\0' || last < first)
-        return RANGE_WHOLE;
-    *from = first;
-    *to = last < size ? last + 1 : size;
-    return first >= size ? RANGE_OUTSIDE : RANGE_PART;
-}
-
-static void cut_to_range(const struct http_request *r, const char *etag, struct http_response *out)
-{
-    const char *if_range = r->header(r, "If-Range");
-    uint64_t size = out->body.size, from = 0, to = 0;
-    if (strcmp(r->method, "GET") != 0 || (if_range != NULL && strcmp(if_range, etag) != 0))
-        return;
-    switch (parse_range(r->header(r, "Range"), size, &from, &to)) {
-    case RANGE_WHOLE:
-        return;
-    case RANGE_OUTSIDE:
-        buf_append_format(&out->headers, "Content-Range: bytes */%llu\n", (unsigned long long)size);
-        buf_clear(&out->body);
-        out->status = 416;
-        return;
-    case RANGE_PART:
-        buf_append_format(&out->headers, "Content-Range: bytes %llu-%llu/%llu\n",
-                          (unsigned long long)from, (unsigned long long)to - 1,
-                          (unsigned long long)size);
-        memmove(out->body.data, out->body.data + from, (size_t)(to - from));
-        out->body.size = (size_t)(to - from);
-        out->status = 206;
-    }
-}
-
-/* `private`: a block is for those who hold a token, not for a cache on the way. */
-static void describe(const char *cid, struct http_response *out)
-{
-    buf_append_format(&out->headers,
-                      "Content-Type: " RAW_TYPE "\n"
-                      "Content-Disposition: attachment; filename=\"%s.bin\"\n"
-                      "X-Content-Type-Options: nosniff\n"
-                      "Etag: \"%s.raw\"\n"
-                      "Cache-Control: private, max-age=29030400, immutable\n"
-                      "Accept-Ranges: bytes\n"
-                      "X-Ipfs-Path: /ipfs/%s\n"
-                      "X-Ipfs-Roots: %s\n",
-                      cid, cid, cid, cid);
-}
-
-static void answer_read(struct gateway *g, struct visit *v, const struct http_request *r,
-                        struct http_response *out)
-{
-    char text[CID_TEXT_MAX], etag[CID_TEXT_MAX + 8], weak[CID_TEXT_MAX + 10];
-    struct err err = {0};
-    if (v->probe) {
-        describe(PROBE, out);
-        out->status = 200;
-        return;
-    }
-    snprintf(etag, sizeof etag, "\"%s.raw\"", cid_format(&v->cid, text));
-    snprintf(weak, sizeof weak, "W/%s", etag);
-    const char *had = r->header(r, "If-None-Match");
-    int rc = store_read(g->shared, &v->cid, &out->body, &err);
-    if (rc == ERR_NOTFOUND || rc == ERR_UNSUPPORTED) {
-        (void)http_server_say(out, 404, "no block %s here", text);
-        return;
-    }
-    if (rc != 0) {
-        (void)http_server_say(out, 500, "block %s cannot be read: %s", text, err_name(rc));
-        return;
-    }
-    describe(text, out);
-    out->status = 200;
-    if (had != NULL && (lists(had, etag) || lists(had, weak) || strcmp(had, "*") == 0)) {
-        out->status = 304;
-        buf_clear(&out->body);
-    } else {
-        cut_to_range(r, etag, out);
-    }
-    v->sent = strcmp(r->method, "HEAD") == 0 ? 0 : out->body.size;
+    return strcmp(r->path, "/ipfs/" PROBE) == 0 ? true : authenticate(g, v, r, out);
 }
 
 /* --- writing --- */
@@ -276,15 +131,17 @@ static int check_quota(const struct visit *v, const struct cid *cid, size_t size
     return 0;
 }
 
-static int store_block(void *self, const struct cid *cid, struct bytes data, struct err *err)
+static int store_block(void *self, const struct cid *cid, struct bytes data, uint64_t offset,
+                       struct err *err)
 {
     struct visit *v = self;
+    (void)offset;
     if (cid_codec(cid) != CID_RAW && cid_codec(cid) != CID_DAG_CBOR)
         return err_set(err, ERR_MALFORMED, "an update's blocks are raw or dag-cbor");
     int rc = check_quota(v, cid, data.size, err);
     if (rc != 0)
         return rc;
-    rc = pack_put_verified(v->pack, cid, data, err); /* by the section reader */
+    rc = pack_put_verified(v->pack, cid, data, err); /* by the reader */
     if (rc != 0)
         return rc;
     v->block_count++;
@@ -312,7 +169,9 @@ static bool begin_upload(struct gateway *g, struct visit *v, const struct http_r
         return http_server_say(out, 400, "what stands behind /upload/ is not a round's number");
     int rc = g->policy.upload(g->policy.self, v->site, v->round, &v->pack, &v->bytes_max, &err);
     if (rc == 0)
-        rc = section_reader_new(PACK_BLOCK_BYTES_MAX, store_block, v, &v->sections, &err);
+        rc = car_reader_new(NULL, store_block, v, &v->sections, &err);
+    if (rc == 0)
+        car_reader_start_at_sections(v->sections, PACK_BLOCK_BYTES_MAX);
     if (rc == ERR_DENIED)
         return http_server_say(out, 403, "%s", err.text);
     return rc == 0 ? true : retry_later(out, FULL_SECONDS, err.text);
@@ -322,7 +181,7 @@ static bool begin_upload(struct gateway *g, struct visit *v, const struct http_r
 static bool refuse_upload(struct gateway *g, struct visit *v, const struct err *why,
                           struct http_response *out)
 {
-    section_reader_free(v->sections); /* the rest of the body holds no memory */
+    car_reader_free(v->sections); /* the rest of the body holds no memory */
     v->sections = NULL;
     switch (why->code) {
     case ERR_LIMIT:
@@ -340,7 +199,7 @@ static bool refuse_upload(struct gateway *g, struct visit *v, const struct err *
 static void answer_upload(struct visit *v, struct http_response *out)
 {
     struct err err = {0};
-    if (section_reader_finish(v->sections, &err) != 0)
+    if (car_reader_finish(v->sections, &err) != 0)
         (void)http_server_say(out, 400, "%s", err.text);
     else
         (void)http_server_say(out, 200, "%zu blocks are here", v->block_count);
@@ -382,7 +241,7 @@ static bool handler_body(void *self, struct http_request *r, struct bytes piece,
     struct visit *v = r->state;
     struct err err = {0};
     g->policy.moved(g->policy.self, v->site, 0, piece.size);
-    int rc = section_reader_add(v->sections, piece, &err);
+    int rc = car_reader_add(v->sections, piece, &err);
     return rc == 0 ? true : refuse_upload(g, v, &err, out);
 }
 
@@ -392,7 +251,7 @@ static void handler_answer(void *self, struct http_request *r, struct http_respo
     if (v->sections != NULL)
         answer_upload(v, out);
     else
-        answer_read(self, v, r, out);
+        gateway_read_answer(&((struct gateway *)self)->read, r, v->reading, out);
 }
 
 static void handler_end(void *self, struct http_request *r)
@@ -401,11 +260,12 @@ static void handler_end(void *self, struct http_request *r)
     struct visit *v = r->state;
     if (v == NULL)
         return;
-    section_reader_free(v->sections);
+    car_reader_free(v->sections);
     if (v->pack != NULL)
         g->policy.release(g->policy.self, v->site, v->round, v->pack);
     if (v->known)
-        g->policy.moved(g->policy.self, v->site, v->sent, 0);
+        g->policy.moved(g->policy.self, v->site, gateway_read_bytes(v->reading), 0);
+    gateway_read_end(v->reading);
     leave_load(g, v);
     free(v);
 }
@@ -428,7 +288,7 @@ int gateway_new(struct store *shared, const struct gateway_policy *policy, struc
     struct gateway *g = calloc(1, sizeof *g);
     if (g == NULL)
         return err_set(err, ERR_NOMEM, "out of memory");
-    g->shared = shared;
+    g->read.store = shared;
     g->policy = *policy;
     pthread_mutex_init(&g->mutex, NULL);
     *out = g;

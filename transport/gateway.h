@@ -1,10 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * gateway -- a study's blocks over HTTP: the trustless gateway's raw blocks to read, block streams
- * to write.
+ * gateway -- a study's blocks over HTTP: a strict trustless gateway (gateway_read.h) to read, block
+ * streams to write.
  *
  *     GET, HEAD /ipfs/CID?format=raw       a block of shared/; Range, If-None-Match
  *                                          (Accept: application/vnd.ipld.raw does as well)
+ *     GET, HEAD /ipfs/CID[/path]?format=car
  *     PUT       /upload/ROUND              CAR sections into the site's own pack; each counts once
  *                                          its hash is right
  *     GET, HEAD /ipfs/bafkqaaa?format=raw  the probe: 200 and nothing

@@ -2,6 +2,7 @@
 #include "transport/http_server.h"
 
 #include <arpa/inet.h>
+#include <errno.h>
 #include <microhttpd.h>
 #include <netdb.h>
 #include <stdatomic.h>
@@ -15,8 +16,10 @@
 #define POOL_THREADS      4
 #define CONNECTION_MEMORY (64u << 10) /* each connection's for good; a TLS record is 16 KiB */
 #define RESPONSE_MAX      (3u << 20)
-#define HEADERS_MAX       4096
+#define HEADERS_MAX       (24u << 10)
 #define SENTENCE_MAX      512
+#define SMALL_BODY        (32u << 10) /* holds no place while it is sent */
+#define STREAM_PIECE      (256u << 10)
 #define BACKLOG           256
 #define TLS_PRIORITIES                                                                             \
     "SECURE128:-VERS-ALL:+VERS-TLS1.3:+VERS-TLS1.2:-CIPHER-ALL:+AES-128-GCM:+AES-256-GCM:"         \
@@ -27,6 +30,8 @@ struct http_server {
     struct http_guard *guard;
     struct http_handler handler;
     atomic_int bodies; /* requests at work with a body or block in memory */
+    int bodies_max;
+    bool tls;
     uint16_t port;
 };
 
@@ -36,6 +41,12 @@ struct link {
     bool refused; /* its client may still be sending what was refused */
 };
 
+/* What the library holds of an answer that is made while it is sent. It may let go of it before or
+ * after the request is over. */
+struct carrier {
+    struct exchange *exchange; /* NULL: over */
+};
+
 /* One request from its headers to its end. */
 struct exchange {
     struct http_request request;
@@ -43,6 +54,7 @@ struct exchange {
     bool begun;   /* the handler's begin was called */
     bool counted; /* it is one of `bodies` */
     bool decided; /* `response` is the answer */
+    struct carrier *carrier;
     struct http_response response;
 };
 
@@ -87,34 +99,173 @@ static void add_headers(struct MHD_Response *response, struct buf *lines)
     }
 }
 
-/* Hands the answer to libmicrohttpd; the body's memory goes with it, uncopied. To a HEAD it sends
- * the body's length alone. */
-static enum MHD_Result queue(struct exchange *x)
+int http_server_load_file(struct http_response *r, struct err *err)
+{
+    int rc = 0;
+    size_t at = 0;
+    if (r->file.fd < 0)
+        return 0;
+    buf_clear(&r->body);
+    if (r->file.size > RESPONSE_MAX || buf_extend(&r->body, (size_t)r->file.size) == NULL)
+        rc = err_set(err, ERR_LIMIT, "a file of %llu bytes is not for memory",
+                     (unsigned long long)r->file.size);
+    while (rc == 0 && at < r->file.size) {
+        ssize_t n = pread(r->file.fd, r->body.data + at, (size_t)r->file.size - at,
+                          (off_t)(r->file.offset + at));
+        if (n < 0 && errno == EINTR)
+            continue;
+        if (n < 0)
+            rc = err_errno(err, "read the answer");
+        else if (n == 0)
+            rc = err_set(err, ERR_IO, "the answer's file ends early");
+        else
+            at += (size_t)n;
+    }
+    close(r->file.fd);
+    r->file.fd = -1;
+    return rc;
+}
+
+static ssize_t carry(void *self, uint64_t at, char *data, size_t size)
+{
+    (void)at;
+    struct carrier *c = self;
+    struct http_stream *stream = c->exchange == NULL ? NULL : &c->exchange->response.stream;
+    long n = stream == NULL || stream->read == NULL
+                 ? -1
+                 : stream->read(stream->self, (uint8_t *)data, size);
+    return n > 0 ? (ssize_t)n
+                 : (n == 0 ? MHD_CONTENT_READER_END_OF_STREAM : MHD_CONTENT_READER_END_WITH_ERROR);
+}
+
+static void drop_carrier(void *self)
+{
+    struct carrier *c = self;
+    if (c->exchange != NULL)
+        c->exchange->carrier = NULL;
+    free(c);
+}
+
+static struct MHD_Response *make_stream(struct exchange *x)
+{
+    uint64_t size =
+        x->response.stream_bytes == UINT64_MAX ? MHD_SIZE_UNKNOWN : x->response.stream_bytes;
+    struct carrier *c = calloc(1, sizeof *c);
+    struct MHD_Response *response =
+        c == NULL ? NULL
+                  : MHD_create_response_from_callback(size, STREAM_PIECE, carry, c, drop_carrier);
+    if (response == NULL) {
+        free(c);
+        return NULL;
+    }
+    /* The library would end even the body that a HEAD does not get with a last chunk, and the
+     * client take that for the next answer. */
+    if (size == MHD_SIZE_UNKNOWN && strcmp(x->request.method, "HEAD") == 0)
+        MHD_set_response_options(response, MHD_RF_HTTP_1_0_COMPATIBLE_STRICT, MHD_RO_END);
+    c->exchange = x;
+    x->carrier = c;
+    return response;
+}
+
+static struct MHD_Response *make_response(struct exchange *x)
 {
     struct http_response *r = &x->response;
-    if (r->body.failed || r->headers.failed) {
-        buf_clear(&r->body);
-        buf_clear(&r->headers);
+    struct MHD_Response *response;
+    if (r->stream.read != NULL)
+        return make_stream(x);
+    if (r->file.fd >= 0) {
+        response =
+            MHD_create_response_from_fd_at_offset64(r->file.size, r->file.fd, r->file.offset);
+        if (response != NULL)
+            r->file.fd = -1; /* the library's now, as a body's memory is */
+        return response;
+    }
+    if (r->body.size == 0)
+        return MHD_create_response_from_buffer(0, NULL, MHD_RESPMEM_PERSISTENT);
+    response = MHD_create_response_from_buffer(r->body.size, r->body.data, MHD_RESPMEM_MUST_FREE);
+    if (response != NULL)
+        r->body = buf_new(RESPONSE_MAX);
+    return response;
+}
+
+/* A failure of ours, while nothing was sent: 500 and no more. */
+static void forget_answer(struct http_response *r)
+{
+    buf_clear(&r->body);
+    buf_clear(&r->headers);
+    if (r->file.fd >= 0)
+        close(r->file.fd);
+    r->file.fd = -1;
+    if (r->stream.read != NULL && r->stream.end != NULL)
+        r->stream.end(r->stream.self);
+    r->stream = (struct http_stream){0};
+}
+
+/* Does the answer, while it is sent, hold memory worth counting? */
+static bool holds_memory(const struct http_response *r)
+{
+    return r->stream.read != NULL || (r->file.fd < 0 && r->body.size > SMALL_BODY);
+}
+
+static void leave_place(struct http_server *s, struct exchange *x);
+
+/* Hands the answer to libmicrohttpd; the body's memory goes with it, uncopied. To a HEAD it sends
+ * the body's length alone. Encryption reads what it sends: from memory it is twice as fast. */
+static enum MHD_Result queue(struct http_server *s, struct exchange *x)
+{
+    struct http_response *r = &x->response;
+    bool load = r->file.fd >= 0 && (r->file.size == 0 || (s->tls && r->file.size <= RESPONSE_MAX &&
+                                                          strcmp(x->request.method, "HEAD") != 0));
+    if ((load && http_server_load_file(r, NULL) != 0) || r->body.failed || r->headers.failed) {
+        forget_answer(r);
         r->status = 500;
     }
-    struct MHD_Response *response =
-        r->body.size == 0
-            ? MHD_create_response_from_buffer(0, NULL, MHD_RESPMEM_PERSISTENT)
-            : MHD_create_response_from_buffer(r->body.size, r->body.data, MHD_RESPMEM_MUST_FREE);
+    if (!holds_memory(r))
+        leave_place(s, x);
+    struct MHD_Response *response = make_response(x);
     if (response == NULL)
         return MHD_NO;
-    if (r->body.size > 0)
-        r->body = buf_new(RESPONSE_MAX); /* its memory is the library's now */
     add_headers(response, &r->headers);
     enum MHD_Result result = MHD_queue_response(x->connection, (unsigned)r->status, response);
     MHD_destroy_response(response);
     return result;
 }
 
+/* --- text --- */
+
+static int hex_digit(char c)
+{
+    if (c >= '0' && c <= '9')
+        return c - '0';
+    if (c >= 'a' && c <= 'f')
+        return c - 'a' + 10;
+    return c >= 'A' && c <= 'F' ? c - 'A' + 10 : -1;
+}
+
+int http_server_unescape(const char *text, struct buf *out, struct err *err)
+{
+    for (const char *at = text; *at != '\0'; at++) {
+        int high = *at == '%' ? hex_digit(at[1]) : 0;
+        int low = *at == '%' && high >= 0 ? hex_digit(at[2]) : 0;
+        if (high < 0 || low < 0)
+            return err_set(err, ERR_MALFORMED, "a %%-escape at %zu that is none",
+                           (size_t)(at - text));
+        if (*at != '%') {
+            buf_append_byte(out, (uint8_t)*at);
+            continue;
+        }
+        if (high == 0 && low == 0)
+            return err_set(err, ERR_MALFORMED, "a NUL at %zu", (size_t)(at - text));
+        buf_append_byte(out, (uint8_t)(high << 4 | low));
+        at += 2;
+    }
+    return buf_check(out, err);
+}
+
 /* --- what is refused before any handler sees it --- */
 
 struct headers_seen {
-    unsigned lengths, encodings, tokens;
+    unsigned lengths, encodings, tokens, hosts;
     bool odd_name;
 };
 
@@ -138,6 +289,7 @@ static enum MHD_Result see_header(void *self, enum MHD_ValueKind kind, const cha
     seen->lengths += strcasecmp(name, "Content-Length") == 0;
     seen->encodings += strcasecmp(name, "Transfer-Encoding") == 0;
     seen->tokens += strcasecmp(name, "Authorization") == 0;
+    seen->hosts += strcasecmp(name, "Host") == 0;
     seen->odd_name = seen->odd_name || !is_name(name);
     return MHD_YES;
 }
@@ -161,7 +313,7 @@ static bool is_sound(struct exchange *x)
         return http_server_say(out, 431, "headers of more than %u bytes", HTTP_HEADER_BYTES_MAX);
     if (strlen(x->request.path) > HTTP_PATH_MAX)
         return http_server_say(out, 414, "a path of more than %d bytes", HTTP_PATH_MAX);
-    if (seen.odd_name || seen.lengths > 1 || seen.tokens > 1)
+    if (seen.odd_name || seen.lengths > 1 || seen.tokens > 1 || seen.hosts > 1)
         return http_server_say(out, 400, "headers that could be read in two ways");
     if (seen.encodings > 0 && (seen.lengths > 0 || !put))
         return http_server_say(out, 400, "a Transfer-Encoding that could be read in two ways");
@@ -192,7 +344,7 @@ static void set_owes(struct http_server *s, struct MHD_Connection *connection, b
 
 static bool take_place(struct http_server *s, struct exchange *x)
 {
-    x->counted = atomic_fetch_add(&s->bodies, 1) < HTTP_BODIES_MAX;
+    x->counted = atomic_fetch_add(&s->bodies, 1) < s->bodies_max;
     if (x->counted)
         return true;
     atomic_fetch_sub(&s->bodies, 1);
@@ -214,9 +366,11 @@ static enum MHD_Result begin(struct http_server *s, struct MHD_Connection *conne
     struct exchange *x = calloc(1, sizeof *x);
     if (x == NULL)
         return MHD_NO;
-    *x = (struct exchange){
-        .connection = connection,
-        .response = {.body = buf_new(RESPONSE_MAX), .headers = buf_new(HEADERS_MAX)}};
+    *x = (struct exchange){.connection = connection,
+                           .response = {.body = buf_new(RESPONSE_MAX),
+                                        .headers = buf_new(HEADERS_MAX),
+                                        .file = {.fd = -1},
+                                        .stream_bytes = UINT64_MAX}};
     /* `method` and `path` live as long as the request. */
     x->request = (struct http_request){
         .method = method, .path = path, .header = header_of, .query = query_of, .raw = x};
@@ -238,7 +392,7 @@ static enum MHD_Result begin(struct http_server *s, struct MHD_Connection *conne
     struct link *l = link_of(connection);
     if (l != NULL)
         l->refused = true;
-    return queue(x);
+    return queue(s, x);
 }
 
 static enum MHD_Result on_request(void *self, struct MHD_Connection *connection, const char *path,
@@ -259,7 +413,7 @@ static enum MHD_Result on_request(void *self, struct MHD_Connection *connection,
     }
     if (!x->decided)
         s->handler.answer(s->handler.self, &x->request, &x->response);
-    return queue(x);
+    return queue(s, x);
 }
 
 static void on_end(void *self, struct MHD_Connection *connection, void **slot,
@@ -270,6 +424,9 @@ static void on_end(void *self, struct MHD_Connection *connection, void **slot,
     struct exchange *x = *slot;
     if (x == NULL)
         return;
+    if (x->carrier != NULL)
+        x->carrier->exchange = NULL;
+    forget_answer(&x->response);
     if (x->begun)
         s->handler.end(s->handler.self, &x->request);
     leave_place(s, x);
@@ -372,6 +529,8 @@ int http_server_open(const struct http_server_config *c, struct http_server **ou
     if (s == NULL)
         return err_set(err, ERR_NOMEM, "out of memory");
     s->handler = c->handler;
+    s->tls = c->key_pem != NULL;
+    s->bodies_max = c->bodies_max == 0 ? HTTP_BODIES_MAX : (int)c->bodies_max;
     int rc = http_guard_new(c->idle_seconds, &s->guard, err);
     if (rc == 0)
         rc = open_socket(c, &fd, err);

@@ -21,6 +21,7 @@ struct world_real {
     struct bus_client *client;
     struct http_client *http; /* a worker's, as all below; used by one job at a time */
     struct fetch fetch;
+    struct jobs *fetch_jobs; /* that hash for it: their done list is not the loop's */
     struct upload upload;
     char pin[64];
     pthread_mutex_t mutex; /* the three below */
@@ -184,11 +185,19 @@ static void note_progress(void *self, uint64_t have, uint64_t all)
     progress_count_set(self, have, all);
 }
 
+/* A source that sent wrong bytes once may be the only one there is: each call asks it again. */
+static void begin_fetch(struct world_real *w)
+{
+    begin_transfer(w);
+    for (size_t i = 0; i < w->fetch.source_count; i++)
+        w->fetch.health[i].why[0] = '\0';
+}
+
 static int fetch_block_real(void *self, struct store *store, const struct cid *cid, struct buf *out,
                             struct err *err)
 {
     struct world_real *w = self;
-    begin_transfer(w);
+    begin_fetch(w);
     return fetch_block(&w->fetch, store, cid, out, err);
 }
 
@@ -196,7 +205,7 @@ static int fetch_model_real(void *self, struct store *store, const struct cid *r
                             uint64_t bytes_max, struct err *err)
 {
     struct world_real *w = self;
-    begin_transfer(w);
+    begin_fetch(w);
     int rc = fetch_model(&w->fetch, store, root, bytes_max, note_progress, &w->count, err);
     progress_count_set(&w->count, 0, 0);
     return rc;
@@ -296,7 +305,10 @@ static int open_http(struct world_real *w, const struct world_real_worker *c, st
                                       .stall_seconds = c->stall_seconds,
                                       .cancel = &w->cancel};
     int rc = http_client_new(&http, &w->http, err);
-    w->fetch = (struct fetch){.http = w->http, .give_up_seconds = c->give_up_seconds};
+    if (rc == 0)
+        rc = jobs_new(0, &w->fetch_jobs, err);
+    w->fetch = (struct fetch){
+        .http = w->http, .jobs = w->fetch_jobs, .give_up_seconds = c->give_up_seconds};
     w->upload = (struct upload){
         .http = w->http, .give_up_seconds = c->give_up_seconds, .progress = &w->count};
     for (size_t i = 0; i < c->url_count && i < FETCH_SOURCES_MAX && i < UPLOAD_URLS_MAX; i++) {
@@ -339,6 +351,7 @@ void world_real_close(struct world_real *w)
     pthread_mutex_unlock(&w->mutex);
     if (w->table.jobs != NULL)
         jobs_free(w->table.jobs);
+    jobs_free(w->fetch_jobs);
     bus_server_close(w->server);
     bus_client_close(w->client);
     http_client_free(w->http);

@@ -127,7 +127,7 @@ static void test_every_other_encoding_is_refused(void **state)
         {"\xa2\x61w\x01\x61v\x02", 7, "keys of one length out of order"},
         {"\xa2\x62vv\x01\x61v\x02", 8, "a longer key first"},
         {"\x62\xc3\x28", 3, "text that is not UTF-8"},
-        {"\x61\x00", 2, "text with NUL"},
+        {"\x63\x00\xff\x61", 4, "text that is not UTF-8 behind a NUL"},
         {"\xf9\x3c\x00", 3, "a 16-bit float"},
         {"\xfa\x3f\x80\0\0", 5, "a 32-bit float"},
         {"\xfb\x7f\xf0\0\0\0\0\0\0", 9, "infinity"},
@@ -161,6 +161,20 @@ static void test_nesting_without_end_is_refused(void **state)
     size_t within = CBOR_DEPTH_MAX;
     assert_int_equal(cbor_check(bytes_of(deep + sizeof deep - within, within), NULL, NULL, &err),
                      0);
+}
+
+static void test_text_with_nul_is_text_but_no_string(void **state)
+{
+    (void)state;
+    const uint8_t in[] = {0x63, 'a', 0, 'b'};
+    char out[8] = "x";
+    assert_int_equal(cbor_check(bytes_of(in, sizeof in), NULL, NULL, NULL), 0);
+    struct cbor r = cbor_reader(bytes_of(in, sizeof in));
+    assert_int_equal(cbor_take_text(&r, SIZE_MAX).size, 3);
+    r = cbor_reader(bytes_of(in, sizeof in));
+    cbor_take_string(&r, out, sizeof out);
+    assert_int_equal(cbor_finish(&r, NULL), ERR_MALFORMED);
+    assert_string_equal(out, "");
 }
 
 static int count_link(void *self, const struct cid *c, struct err *err)
@@ -250,6 +264,7 @@ int main(void)
         cmocka_unit_test(test_a_value_that_is_not_finite_is_written_as_null),
         cmocka_unit_test(test_every_other_encoding_is_refused),
         cmocka_unit_test(test_nesting_without_end_is_refused),
+        cmocka_unit_test(test_text_with_nul_is_text_but_no_string),
         cmocka_unit_test(test_every_link_is_told_and_the_teller_may_stop),
         cmocka_unit_test(test_a_reader_fails_once_and_stays_failed),
         cmocka_unit_test(test_named_limits_are_kept),

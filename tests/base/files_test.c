@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "tests/scratch.h"
 
+#include <fcntl.h>
 #include <pthread.h>
 #include <sys/stat.h>
 
@@ -321,6 +322,45 @@ static void test_a_lock_is_held_by_one_until_closed(void **state)
     disk()->close(NULL, second);
 }
 
+static void test_a_shared_lock_is_held_by_many_and_keeps_out_who_wants_it_alone(void **state)
+{
+    (void)state;
+    int shared[2], alone, third = -7;
+    struct err err = {0};
+    for (int i = 0; i < 2; i++) {
+        assert_int_equal(disk()->open(NULL, in_scratch("lock"), FILES_CREATE, &shared[i], NULL), 0);
+        assert_int_equal(disk()->lock_fd(NULL, shared[i], true, NULL), 0);
+    }
+    assert_int_equal(disk()->open(NULL, in_scratch("lock"), FILES_UPDATE, &alone, NULL), 0);
+    assert_int_equal(disk()->lock_fd(NULL, alone, false, &err), ERR_DENIED);
+    assert_non_null(strstr(err.text, "another process"));
+    assert_int_equal(disk()->lock(NULL, in_scratch("lock"), &third, NULL), ERR_DENIED);
+    disk()->close(NULL, shared[0]);
+    assert_int_equal(disk()->lock_fd(NULL, alone, false, NULL), ERR_DENIED);
+    disk()->close(NULL, shared[1]);
+    assert_int_equal(disk()->lock_fd(NULL, alone, false, NULL), 0);
+    assert_int_equal(disk()->open(NULL, in_scratch("lock"), FILES_UPDATE, &third, NULL), 0);
+    assert_int_equal(disk()->lock_fd(NULL, third, true, NULL), ERR_DENIED);
+    disk()->close(NULL, third);
+    disk()->close(NULL, alone);
+}
+
+static void test_a_file_s_time_is_when_it_was_last_written(void **state)
+{
+    (void)state;
+    static const struct timespec times[2] = {{.tv_sec = 7}, {.tv_sec = 3, .tv_nsec = 5}};
+    struct files_stat by_path, by_fd;
+    int fd;
+    save_text(in_scratch("f"), "x");
+    assert_int_equal(utimensat(AT_FDCWD, in_scratch("f"), times, 0), 0);
+    assert_int_equal(disk()->stat(NULL, in_scratch("f"), &by_path, NULL), 0);
+    assert_true(by_path.mtime_ns == 3000000005u);
+    assert_int_equal(disk()->open(NULL, in_scratch("f"), FILES_READ, &fd, NULL), 0);
+    assert_int_equal(disk()->stat_fd(NULL, fd, &by_fd, NULL), 0);
+    assert_true(by_fd.mtime_ns == by_path.mtime_ns && by_fd.size == 1);
+    disk()->close(NULL, fd);
+}
+
 static void test_free_space_is_what_an_unprivileged_writer_may_use(void **state)
 {
     (void)state;
@@ -372,6 +412,8 @@ int main(void)
         TEST(test_absent_names_are_not_found),
         TEST(test_only_empty_folders_are_removed),
         TEST(test_a_lock_is_held_by_one_until_closed),
+        TEST(test_a_shared_lock_is_held_by_many_and_keeps_out_who_wants_it_alone),
+        TEST(test_a_file_s_time_is_when_it_was_last_written),
         TEST(test_free_space_is_what_an_unprivileged_writer_may_use),
         TEST(test_paths_are_joined_and_split_within_the_limit),
     };

@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
+#include "content/store.h"
 #include "tests/cli/tool.h"
 
 #include <math.h>
@@ -265,18 +266,22 @@ static void test_models_of_two_layouts_are_not_compared(void **state)
     }
 }
 
+/* As a study keeps its models. */
 static void add(const char *name, char cid[CID_TEXT_MAX])
 {
-    tool_run(cmd_add, "add", in_scratch(name), "--store", in_scratch("store"), NULL);
-    assert_int_equal(tool.status, 0);
-    snprintf(cid, CID_TEXT_MAX, "%.*s", (int)(tool.out.size - 1), tool_out());
+    struct store *store;
+    struct cid root;
+    assert_int_equal(store_open(files_posix(), in_scratch("store"), STORE_WRITE, &store, NULL), 0);
+    assert_int_equal(store_import(store, in_scratch(name), NULL, &root, NULL), 0);
+    store_close(store);
+    cid_format(&root, cid);
 }
 
 static void test_a_model_may_be_named_by_its_cid_in_a_store(void **state)
 {
     (void)state;
     const float a[2] = {1, 2}, b[2] = {1, 3};
-    char one[CID_TEXT_MAX], two[CID_TEXT_MAX], path[160];
+    char one[CID_TEXT_MAX], two[CID_TEXT_MAX], path[CID_TEXT_MAX + 64];
     write_tensor("a", DTYPE_F32, 2, a);
     write_tensor("b", DTYPE_F32, 2, b);
     add("a", one);
@@ -285,12 +290,37 @@ static void test_a_model_may_be_named_by_its_cid_in_a_store(void **state)
     tool_expect(0, "identical", "");
     tool_run(cmd_compare, "compare", one, two, "--store", in_scratch("store"), NULL);
     tool_expect(1, "1 of 1 tensors differ", "");
+    setenv("COLMEIA_STORE", in_scratch("store"), 1);
     tool_run(cmd_compare, "compare", one, two, NULL);
-    tool_expect(2, "", "--store DIR");
+    unsetenv("COLMEIA_STORE");
+    tool_expect(1, "1 of 1 tensors differ", "");
     snprintf(path, sizeof path, "store/models/%s.safetensors", two);
     damage_file(in_scratch(path), 12, 1);
     tool_run(cmd_compare, "compare", one, two, "--store", in_scratch("store"), NULL);
     tool_expect(1, "", "is damaged: its bytes are not those of its CID");
+}
+
+/* More than a leaf, so that the file is put together again. */
+static void test_a_model_may_be_a_file_that_add_put_into_a_store(void **state)
+{
+    (void)state;
+    const size_t elements = 3u << 18;
+    uint8_t *data = stream_bytes("a model", elements * sizeof(int32_t));
+    char one[CID_TEXT_MAX];
+    write_tensor("a", DTYPE_I32, elements, data);
+    data[elements * sizeof(int32_t) - 1] ^= 1;
+    write_tensor("b", DTYPE_I32, elements, data);
+    free(data);
+    tool_run(cmd_add, "add", "-Q", "--store", in_scratch("store"), in_scratch("a"), NULL);
+    assert_int_equal(tool.status, 0);
+    snprintf(one, sizeof one, "%.*s", (int)strcspn(tool_out(), "\n"), tool_out());
+    tool_run(cmd_compare, "compare", one, in_scratch("a"), "--store", in_scratch("store"), NULL);
+    tool_expect(0, "identical", "");
+    tool_run(cmd_compare, "compare", one, in_scratch("b"), "--store", in_scratch("store"), NULL);
+    tool_expect(1, "1 of 1 tensors differ", "");
+    tool_run(cmd_compare, "compare", "bafkreifzjut3te2nhyekklss27nh3k72ysco7y32koao5eei66wof36n5e",
+             in_scratch("b"), "--store", in_scratch("store"), NULL);
+    tool_expect(1, "", "bafkreifzjut3te2nhyekklss27nh3k72ysco7y32koao5eei66wof36n5e");
 }
 
 static void test_what_is_not_there_or_no_model_is_named(void **state)
@@ -321,6 +351,7 @@ int main(void)
         TEST(test_the_order_of_tensors_in_a_file_does_not_matter),
         TEST(test_models_of_two_layouts_are_not_compared),
         TEST(test_a_model_may_be_named_by_its_cid_in_a_store),
+        TEST(test_a_model_may_be_a_file_that_add_put_into_a_store),
         TEST(test_what_is_not_there_or_no_model_is_named),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -21,7 +21,7 @@ static void make_study(char model[CID_TEXT_MAX], char study[CID_TEXT_MAX])
 static void test_a_study_that_holds_ends_in_one_line(void **state)
 {
     (void)state;
-    char model[CID_TEXT_MAX], study[CID_TEXT_MAX], line[256];
+    char model[CID_TEXT_MAX], study[CID_TEXT_MAX], line[CID_TEXT_MAX + 64];
     make_study(model, study);
     tool_run(cmd_verify, "verify", scratch, "--study", study, NULL);
     snprintf(line, sizeof line, "verified 2 rounds, final model %s\n", model);

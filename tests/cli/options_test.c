@@ -27,7 +27,9 @@ static int command(int argc, char **argv)
     };
     struct options o = {.command = "colmeia test",
                         .operands = "ONE [TWO]",
-                        .about = "What it does.",
+                        .about =
+                            "What it does, in more words than a line of a terminal has room for, "
+                            "so that it must be told in several.\nA line of its own.",
                         .rows = rows,
                         .row_count = sizeof rows / sizeof rows[0],
                         .least = 1,
@@ -69,6 +71,11 @@ static void test_help_goes_to_stdout_and_names_every_option(void **state)
     tool_expect(0, "usage: colmeia test [OPTION]... ONE [TWO]\n", "");
     tool_expect(0, "  -t, --text TEXT", "");
     tool_expect(0, "      --list ITEM", "");
+    tool_expect(
+        0,
+        "\n\nWhat it does, in more words than a line of a terminal has room for, so that it "
+        "must be told in\nseveral.\nA line of its own.\n\n  -f",
+        "");
     assert_int_equal(tool.err.size, 0);
     assert_int_equal(tool_run(command, "test", "one", "-h", NULL), 0);
 }

@@ -48,7 +48,7 @@ UNUSED static const char *path_of(const struct cid *cid)
     static char name[128];
     char text[CID_TEXT_MAX];
     size_t size = strlen(cid_format(cid, text));
-    snprintf(name, sizeof name, "store/blocks/%.2s/%s", text + size - 3, text);
+    snprintf(name, sizeof name, "store/blocks/%.2s/%.100s", text + size - 3, text);
     return in_scratch(name);
 }
 
@@ -56,7 +56,7 @@ UNUSED static const char *path_of_model(const struct cid *cid)
 {
     static char name[128];
     char text[CID_TEXT_MAX];
-    snprintf(name, sizeof name, "store/models/%s.safetensors", cid_format(cid, text));
+    snprintf(name, sizeof name, "store/models/%.90s.safetensors", cid_format(cid, text));
     return in_scratch(name);
 }
 

@@ -362,6 +362,8 @@ static void test_what_is_not_a_layout_object_is_refused(void **state)
          "2^63 elements"},
         {HEAD "01" LIST "81 84 61 77 63 463332 89 010101010101010101 64 6d65616e", ERR_LIMIT,
          "nine dimensions"},
+        {HEAD "01" LIST "81 84 63 770078 63 463332 81 01 64 6d65616e", ERR_MALFORMED,
+         "NUL inside a name"},
         {HEAD "1b7fffffffffffffff" LIST "9b7fffffffffffffff", ERR_MALFORMED,
          "more tensors than bytes: nothing is allocated for them"},
     };

@@ -157,12 +157,12 @@ static void test_leaves_of_another_size_are_unsupported(void **state)
     struct case_of_leaves c;
     struct leaves none;
     set_up(&c, 100);
-    struct dagpb_link links[2];
+    struct unixfs_child links[2];
     struct buf node = buf_new(1024);
     for (size_t i = 0; i < 2; i++)
-        links[i] = (struct dagpb_link){
+        links[i] = (struct unixfs_child){
             .cid = cid_of(CID_RAW, bytes_of(c.bytes, 10)), .file_bytes = 10, .total_bytes = 10};
-    dagpb_encode_file(links, 2, &node);
+    unixfs_node_put_file(&node, links, 2);
     struct cid root = cid_of(CID_DAG_PB, buf_bytes(&node));
     assert_int_equal(store_put(c.store, &root, buf_bytes(&node), NULL), 0);
     assert_int_equal(leaves_load(c.store, &root, &none, NULL), ERR_UNSUPPORTED);

@@ -155,12 +155,12 @@ static void test_a_model_of_several_leaves_is_hashed_to_its_end(void **state)
     chain_play(&c, NULL);
     MUST(chain_verify(NULL, NULL, err));
     assert_int_equal(cid_codec(&first), CID_DAG_PB);
-    char text[CID_TEXT_MAX], name[CID_TEXT_MAX + 64];
-    snprintf(name, sizeof name, "shared/models/%s.safetensors", cid_format(&c.base, text));
+    char text[CID_TEXT_MAX], name[128];
+    snprintf(name, sizeof name, "shared/models/%.59s.safetensors", cid_format(&c.base, text));
     for (long at = 100; at < 2400000; at += 500000)
         flip(in_scratch(name), at, text); /* only its own bytes tell: no round starts from it */
     size_t size = strlen(cid_format(&first, text));
-    snprintf(name, sizeof name, "shared/blocks/%.2s/%s", text + size - 3, text);
+    snprintf(name, sizeof name, "shared/blocks/%.2s/%.59s", text + size - 3, text);
     flip(in_scratch(name), 20, text);
     char pack[FILES_PATH_MAX];
     MUST(study_pack_path(scratch, &c.f.sites[1].site.cid, 2, pack, err));

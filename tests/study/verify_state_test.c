@@ -167,8 +167,8 @@ static void test_a_failed_round_hands_the_state_on(void **state)
 
 static const char *state_path(const struct cid *cid)
 {
-    char text[CID_TEXT_MAX], name[CID_TEXT_MAX + 64];
-    snprintf(name, sizeof name, "shared/models/%s.safetensors", cid_format(cid, text));
+    char text[CID_TEXT_MAX], name[128];
+    snprintf(name, sizeof name, "shared/models/%.59s.safetensors", cid_format(cid, text));
     return in_scratch(name);
 }
 

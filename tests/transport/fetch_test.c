@@ -406,7 +406,7 @@ static void test_an_interrupted_model_goes_on_from_its_part(void **state)
     assert_non_null(strstr(err.text, "cancelled"));
     assert_false(store_model_has(b->store, &b->root));
     unsigned came = (unsigned)b->fetch.blocks_received - 1; /* but for the root */
-    assert_in_range(came, 3, 4); /* the short one does not count as one */
+    assert_in_range(came, 3, 5); /* the short one does not count as one, and two end together */
     /* Another process: the part alone says what is there, and one leaf of it rots. */
     store_close(b->store);
     snprintf(part, sizeof part, "store/models/%s.part", cid_format(&b->root, text));
@@ -463,7 +463,7 @@ static void test_requests_that_break_off_together_are_one_failure(void **state)
     hive_stop(b->hive);
     b->fetch.give_up_seconds = 1;
     assert_int_equal(fetch_it(b, &err), ERR_NET);
-    assert_in_range(b->fetch.health[0].failures, 1, FETCH_WINDOW - 1);
+    assert_in_range(b->fetch.health[0].failures, 1, FETCH_WINDOW_MAX - 1);
     close_bench(b);
 }
 

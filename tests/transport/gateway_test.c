@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "tests/transport/gateway_scratch.h"
 
+#include "content/unixfs_node.h"
+
 #define AUTH "Host: a\r\nAuthorization: Bearer good\r\n"
 #define TEXT "a block of text"
 
@@ -120,7 +122,7 @@ static const struct {
      200, "Accept among others"},
     {"GET /ipfs/" CID_OF_TEXT " HTTP/1.1\r\n" AUTH "Accept: application/vnd.ipld.rawer\r\n\r\n",
      400, "not quite that type"},
-    {"GET /ipfs/" CID_OF_TEXT "?format=car HTTP/1.1\r\n" AUTH
+    {"GET /ipfs/" CID_OF_TEXT "?format=tar HTTP/1.1\r\n" AUTH
      "Accept: application/vnd.ipld.raw\r\n\r\n",
      406, "format wins over Accept"},
     {"GET /ipfs/" ABSENT "?format=raw HTTP/1.1\r\n" AUTH "\r\n", 404, "not here"},
@@ -128,7 +130,7 @@ static const struct {
     {"GET /ipfs/bafkreihdwdcefgh4dqkjv67uzcmw7ojee6xedzdetojuzjevtenxquvyku?format=raw "
      "HTTP/1.1\r\n" AUTH "\r\n",
      200, "the empty block"},
-    {"GET /ipfs/bafkqabtimvwgy3yk?format=raw HTTP/1.1\r\n" AUTH "\r\n", 404, "an identity CID"},
+    {"GET /ipfs/bafkqabtimvwgy3yk?format=raw HTTP/1.1\r\n" AUTH "\r\n", 200, "an identity CID"},
     {"GET /ipfs/nonsense?format=raw HTTP/1.1\r\n" AUTH "\r\n", 400, "not a CID"},
     {"GET /ipfs/?format=raw HTTP/1.1\r\n" AUTH "\r\n", 400, "no CID"},
     {"GET /ipfs/%62"
@@ -193,7 +195,7 @@ static const struct {
     {"Range: bytes=-9999\r\n", 206, "Content-Range: bytes 0-14/15\r\n", TEXT},
     {"Range: bytes=15-\r\n", 416, "Content-Range: bytes */15\r\n", ""},
     {"Range: bytes=-0\r\n", 416, "Content-Range: bytes */15\r\n", ""},
-    {"Range: bytes=0-1,3-4\r\n", 200, NULL, TEXT},
+    {"Range: bytes=0-1,3-4\r\n", 206, "Content-Range: bytes 0-1/15\r\n", "a "},
     {"Range: bytes=4-2\r\n", 200, NULL, TEXT},
     {"Range: bytes=a-b\r\n", 200, NULL, TEXT},
     {"Range: bytes=-\r\n", 200, NULL, TEXT},
@@ -240,6 +242,42 @@ static void test_a_block_the_disk_does_not_give_is_no_404(void **state)
                      cid_format(&last, text));
     assert_int_equal(status_of(converse(h, request, (size_t)n)), 500);
     free(model);
+    hive_close(h);
+}
+
+/* A DAG behind a token, and its bytes in the books. */
+static void test_a_car_is_for_sites_and_is_counted(void **state)
+{
+    (void)state;
+    struct hive *h = a_hive();
+    struct buf node = buf_new(4096);
+    char request[512], text[CID_TEXT_MAX];
+    struct cid leaf = cid_of(CID_RAW, bytes_of_text(TEXT));
+    dagpb_put_link(&node, &leaf, bytes_of_text("leaf"), strlen(TEXT));
+    unixfs_node_put_directory(&node);
+    struct cid root = cid_of(CID_DAG_PB, buf_bytes(&node));
+    assert_int_equal(store_put(h->store, &root, buf_bytes(&node), NULL), 0);
+    cid_format(&root, text);
+    static const struct {
+        const char *rest, *headers;
+        int status;
+    } rows[] = {{"?format=car", "Host: a\r\n", 401},
+                {"/leaf?format=car", "Host: a\r\nAuthorization: Bearer bad\r\n", 401},
+                {"/leaf?format=car", AUTH, 200},
+                {"/none?format=car", AUTH, 404},
+                {"?format=car", AUTH, 200}};
+    for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
+        int n = snprintf(request, sizeof request, "GET /ipfs/%s%s HTTP/1.1\r\n%s\r\n", text,
+                         rows[i].rest, rows[i].headers);
+        assert_int_equal(status_of(converse(h, request, (size_t)n)), rows[i].status);
+    }
+    static const char probe[] = "GET /ipfs/bafkqaaa?format=car HTTP/1.1\r\nHost: a\r\n\r\n";
+    assert_int_equal(status_of(converse(h, probe, strlen(probe))), 200);
+    hive_stop(h);
+    /* Both CARs are header, root and leaf. */
+    uint64_t bytes = 59 + 1 + 36 + node.size + 1 + 36 + strlen(TEXT);
+    assert_int_equal(atomic_load(&h->sent), 2 * bytes);
+    buf_fini(&node);
     hive_close(h);
 }
 
@@ -470,6 +508,7 @@ int main(void)
         WITH_FOLDER(test_each_request_gets_its_status),
         WITH_FOLDER(test_ranges_and_conditions),
         WITH_FOLDER(test_a_block_the_disk_does_not_give_is_no_404),
+        WITH_FOLDER(test_a_car_is_for_sites_and_is_counted),
         WITH_FOLDER(test_uploaded_blocks_are_in_the_pack_when_the_answer_comes),
         WITH_FOLDER(test_what_came_before_a_bad_block_is_kept),
         WITH_FOLDER(test_a_cut_upload_keeps_every_whole_block),

@@ -8,12 +8,19 @@ struct site {
     atomic_ullong received;
     atomic_uint refusals;
     atomic_bool ranged;
+    atomic_uint with_token; /* GETs that showed one */
 };
 
 static bool site_begin(void *self, struct http_request *r, struct http_response *out)
 {
     struct site *s = self;
     r->state = calloc(1, sizeof(uint64_t));
+    if (r->header(r, "Authorization") != NULL)
+        atomic_fetch_add(&s->with_token, 1);
+    if (strcmp(r->path, "/away") == 0) {
+        buf_append_text(&out->headers, "Location: /1000\n");
+        return http_server_say(out, 302, "elsewhere");
+    }
     if (strcmp(r->path, "/full") != 0)
         return true;
     atomic_fetch_add(&s->refusals, 1);
@@ -237,8 +244,13 @@ static const struct {
     {"HTTP/1.1 100 Continue\r\n\r\n", "HTTP/1.1 100 Continue\r\n\r\n", ERR_NET, 100,
      "interim answers without end"},
     {"<html>not HTTP</html>", NULL, ERR_NET, 0, "not HTTP"},
-    {"HTTP/1.1 302 Found\r\nLocation: file:///etc/passwd\r\nContent-Length: 0\r\n\r\n", NULL, 0,
-     302, "a redirect is an answer like others"},
+    {"HTTP/1.1 302 Found\r\nLocation: file:///etc/passwd\r\nContent-Length: 0\r\n\r\n", NULL,
+     ERR_MALFORMED, 302, "a redirect to a file"},
+    {"HTTP/1.1 302 Found\r\nContent-Length: 0\r\n\r\n", NULL, 0, 302, "a redirect to nowhere"},
+    {"HTTP/1.1 301 Moved\r\nLocation: /again\r\nContent-Length: 0\r\n\r\n", NULL, ERR_MALFORMED,
+     301, "a redirect to itself"},
+    {"HTTP/1.1 307 Moved\r\nLocation: /b\r\n\r\n", "aaaaaaaaaaaaaaaaaaaaaaaaaaaaaa", ERR_NET, 307,
+     "a redirect with a body without end"},
     {OK "Content-Encoding: gzip\r\nContent-Length: 4\r\n\r\nabcd", NULL, 0, 200,
      "nothing is decompressed"},
     {"", NULL, ERR_NET, 0, "closed without an answer"},
@@ -562,6 +574,174 @@ static void test_a_proxy_in_the_environment_is_used_and_the_pin_holds_through_it
     http_server_close(s);
 }
 
+/* --- redirects --- */
+
+static void assert_redirect(const char *to, unsigned to_port, int code, long status)
+{
+    char answer[512], where[256];
+    struct http_client *c = open_client(NULL);
+    struct http_transfer t = {.body_max = BIG_BYTES};
+    snprintf(where, sizeof where, "%s:%u/1000", to, to_port);
+    snprintf(answer, sizeof answer,
+             "HTTP/1.1 302 Found\r\nLocation: %s\r\nContent-Length: 4\r\n\r\ngone", where);
+    struct liar l = {.first = answer};
+    liar_open(&l);
+    http_client_set_token(c, "secret");
+    set_url(&t, "http", l.port, "/a");
+    run(c, &t);
+    if (t.code != code || t.status != status)
+        fail_msg("%s: %s, status %ld: %s", where, err_name(t.code), t.status, t.err.text);
+    if (code == 0)
+        assert_body(&t, 1000);
+    buf_fini(&t.body);
+    http_client_free(c);
+    liar_close(&l);
+}
+
+static void test_a_redirect_is_followed_and_the_token_stays_at_home(void **state)
+{
+    (void)state;
+    struct site site = {0};
+    struct http_server *s = open_site(&site, false);
+    assert_redirect("http://127.0.0.1", http_server_port(s), 0, 200);
+    assert_redirect("//127.0.0.1", http_server_port(s), 0, 200);
+    assert_int_equal(atomic_load(&site.with_token), 0);
+    http_server_close(s);
+}
+
+static void test_a_redirect_leads_to_http_alone(void **state)
+{
+    (void)state;
+    static const char *const bad[] = {
+        "file:///etc/passwd", "ftp://127.0.0.1/a", "gopher://127.0.0.1/",
+        "dict://127.0.0.1/",  "javascript:1",      "ipfs://bafkqaaa",
+        "scp://127.0.0.1/a",  "unix:///run/x",     "http://",
+        "http://[::1",        "FILE:///etc/passwd"};
+    for (size_t i = 0; i < sizeof bad / sizeof bad[0]; i++) {
+        char answer[256];
+        struct http_client *c = open_client(NULL);
+        struct http_transfer t = {.body_max = 1000};
+        snprintf(answer, sizeof answer,
+                 "HTTP/1.1 302 Found\r\nLocation: %s\r\nContent-Length: 0\r\n\r\n", bad[i]);
+        struct liar l = {.first = answer};
+        liar_open(&l);
+        set_url(&t, "http", l.port, "/a");
+        run(c, &t);
+        /* What curl takes for a path of the same host leads in a circle, and ends. */
+        if (t.code != ERR_MALFORMED && t.status != 302)
+            fail_msg("%s: %s, status %ld: %s", bad[i], err_name(t.code), t.status, t.err.text);
+        assert_int_equal(t.body.size, 0);
+        buf_fini(&t.body);
+        http_client_free(c);
+        liar_close(&l);
+    }
+}
+
+/* Places that a source elsewhere may not send us to. */
+static const char *const inside[] = {"http://169.254.169.254/latest/meta-data/",
+                                     "http://127.0.0.1:5001/api/v0/id",
+                                     "http://127.1/",
+                                     "http://2130706433/",
+                                     "http://0x7f.0.0.1/",
+                                     "http://0.0.0.0/",
+                                     "http://localhost:5001/",
+                                     "http://LocalHost./",
+                                     "http://a.localhost/",
+                                     "http://[::1]/",
+                                     "http://[::]/",
+                                     "http://[fe80::1]/",
+                                     "http://[::ffff:127.0.0.1]/",
+                                     "http://[::ffff:a9fe:a9fe]/",
+                                     "https://169.254.169.254/",
+                                     "http://user@127.0.0.1/"};
+
+/* The source is elsewhere, since a proxy brings its answer. */
+static void
+test_attack_22_a_source_elsewhere_leads_neither_to_this_machine_nor_its_link(void **state)
+{
+    (void)state;
+    for (size_t i = 0; i < sizeof inside / sizeof inside[0]; i++) {
+        char answer[256], proxy[64];
+        struct http_client *c = open_client(NULL);
+        struct http_transfer t = {.body_max = 1000, .url = "http://gateway.example/ipfs/a"};
+        snprintf(answer, sizeof answer,
+                 "HTTP/1.1 302 Found\r\nLocation: %s\r\nContent-Length: 0\r\n\r\n", inside[i]);
+        struct liar l = {.first = answer};
+        liar_open(&l);
+        snprintf(proxy, sizeof proxy, "http://127.0.0.1:%u", l.port);
+        setenv("HTTP_PROXY", proxy, 1);
+        run(c, &t);
+        unsetenv("HTTP_PROXY");
+        if (t.code != ERR_MALFORMED || strstr(t.err.text, "this machine or its link") == NULL)
+            fail_msg("%s: %s, status %ld: %s", inside[i], err_name(t.code), t.status, t.err.text);
+        assert_int_equal(atomic_load(&l.requests), 1);
+        buf_fini(&t.body);
+        http_client_free(c);
+        liar_close(&l);
+    }
+}
+
+static void test_plain_http_goes_through_a_proxy_too(void **state)
+{
+    (void)state;
+    struct liar l = {.first = OK "Content-Length: 2\r\n\r\nhi"};
+    struct http_client *c = open_client(NULL);
+    struct http_transfer t = {.body_max = 1000, .url = "http://gateway.example/ipfs/a"};
+    char proxy[64];
+    liar_open(&l);
+    snprintf(proxy, sizeof proxy, "http://127.0.0.1:%u", l.port);
+    setenv("http_proxy", proxy, 1);
+    run(c, &t);
+    unsetenv("http_proxy");
+    assert_int_equal(t.code, 0);
+    assert_int_equal(t.body.size, 2);
+    buf_fini(&t.body);
+    http_client_free(c);
+    liar_close(&l);
+}
+
+static void test_a_pinned_client_follows_nothing(void **state)
+{
+    (void)state;
+    struct site site = {0};
+    struct http_server *s = open_site(&site, true);
+    struct http_client *c = open_client(server_pin);
+    struct http_transfer t = {.body_max = 1000};
+    set_url(&t, "https", http_server_port(s), "/away");
+    run(c, &t);
+    assert_int_equal(t.code, 0);
+    assert_int_equal(t.status, 302);
+    buf_fini(&t.body);
+    http_client_free(c);
+    http_server_close(s);
+}
+
+static void test_one_of_several_is_abandoned_and_the_others_go_on(void **state)
+{
+    (void)state;
+    struct site site = {0};
+    struct http_server *s = open_site(&site, false);
+    struct http_client *c = open_client(NULL);
+    struct liar silent = {.silent = true};
+    struct http_transfer a = {.body_max = 1000}, b = {.body_max = BIG_BYTES}, *done = NULL;
+    liar_open(&silent);
+    set_url(&a, "http", silent.port, "/a");
+    set_url(&b, "http", http_server_port(s), "/1000");
+    assert_int_equal(http_client_start(c, &a, NULL), 0);
+    assert_int_equal(http_client_start(c, &b, NULL), 0);
+    http_client_abandon(c, &a);
+    http_client_abandon(c, &a); /* twice is harmless */
+    while (done == NULL)
+        assert_int_equal(http_client_next(c, 1000, &done, NULL), 0);
+    assert_ptr_equal(done, &b);
+    assert_int_equal(b.body_expected, 1000);
+    assert_body(&b, 1000);
+    buf_fini(&b.body);
+    http_client_free(c);
+    liar_close(&silent);
+    http_server_close(s);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -582,6 +762,13 @@ int main(void)
         cmocka_unit_test(test_a_connection_closed_meanwhile_is_replaced_without_an_error),
         cmocka_unit_test(test_an_upload_that_gives_up_is_an_error),
         cmocka_unit_test(test_a_proxy_in_the_environment_is_used_and_the_pin_holds_through_it),
+        cmocka_unit_test(test_a_redirect_is_followed_and_the_token_stays_at_home),
+        cmocka_unit_test(test_a_redirect_leads_to_http_alone),
+        cmocka_unit_test(
+            test_attack_22_a_source_elsewhere_leads_neither_to_this_machine_nor_its_link),
+        cmocka_unit_test(test_plain_http_goes_through_a_proxy_too),
+        cmocka_unit_test(test_a_pinned_client_follows_nothing),
+        cmocka_unit_test(test_one_of_several_is_abandoned_and_the_others_go_on),
     };
     return cmocka_run_group_tests(tests, http_setup_program, http_teardown_program);
 }

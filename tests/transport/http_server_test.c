@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "tests/transport/http_scratch.h"
 
+#include <fcntl.h>
+
 /* A handler that counts, remembers the last path and answers by it. */
 struct counter {
     atomic_uint begun, ended, answered;
@@ -145,6 +147,7 @@ static const struct {
     {"GET /a HTTP/1.1\r\n" HOST "Authorization: Bearer a\r\nAuthorization: Bearer b\r\n\r\n", 400,
      "two tokens"},
     {"GET /a HTTP/1.1\r\n" HOST "no colon here\r\n\r\n" NEXT, 400, "not a header"},
+    {"GET /a HTTP/1.1\r\n" HOST "Host: b\r\n\r\n", 400, "two Hosts"},
     {"GET /a HTTP/3.0\r\n" HOST "\r\n" NEXT, 505, "a version we do not speak"},
 };
 
@@ -177,7 +180,7 @@ static void test_long_headers_and_paths_are_refused(void **state)
     static const struct {
         size_t path, header;
         int status;
-    } sizes[] = {{HTTP_PATH_MAX, 14 << 10, 200},
+    } sizes[] = {{HTTP_PATH_MAX, 11 << 10, 200},
                  {HTTP_PATH_MAX + 1, 10, 414},
                  {10, HTTP_HEADER_BYTES_MAX, 431},
                  {10, 60 << 10, 431}};
@@ -398,6 +401,270 @@ static void test_a_server_that_cannot_start_says_why(void **state)
     http_server_close(s);
 }
 
+/* --- answers that are files, or made while they are sent --- */
+
+#define CARRIED_BYTES 300000 /* more than one piece */
+#define HUGE_BYTES    (64u << 20)
+
+struct carrier {
+    atomic_uint streams_ended, requests_ended, late; /* ended after their request: never */
+    unsigned cut_at;                                 /* 0: never */
+    size_t at;
+    char file[256];
+};
+
+static uint8_t byte_at(size_t i)
+{
+    return (uint8_t)(i * 7 + i / 256);
+}
+
+static long carry(void *self, uint8_t *data, size_t size)
+{
+    struct carrier *c = self;
+    size_t n = CARRIED_BYTES - c->at < size ? CARRIED_BYTES - c->at : size;
+    if (c->cut_at > 0 && c->at >= c->cut_at)
+        return -1;
+    for (size_t i = 0; i < n; i++)
+        data[i] = byte_at(c->at + i);
+    c->at += n;
+    return (long)n;
+}
+
+static long carry_on(void *self, uint8_t *data, size_t size)
+{
+    (void)self;
+    memset(data, 0, size);
+    return (long)size;
+}
+
+static void carry_end(void *self)
+{
+    struct carrier *c = self;
+    atomic_fetch_add(&c->streams_ended, 1);
+    if (atomic_load(&c->streams_ended) <= atomic_load(&c->requests_ended))
+        atomic_fetch_add(&c->late, 1);
+}
+
+static bool carrier_begin(void *self, struct http_request *r, struct http_response *out)
+{
+    (void)self;
+    (void)r;
+    (void)out;
+    return true;
+}
+
+static void carrier_answer(void *self, struct http_request *r, struct http_response *out)
+{
+    struct carrier *c = self;
+    out->status = 200;
+    if (strcmp(r->path, "/file") == 0) {
+        out->file.fd = open(c->file, O_RDONLY | O_CLOEXEC);
+        out->file.offset = 1000;
+        out->file.size = CARRIED_BYTES - 2000;
+    } else if (strcmp(r->path, "/nothing") == 0) {
+        out->file.fd = open(c->file, O_RDONLY | O_CLOEXEC);
+    } else if (strcmp(r->path, "/huge") == 0) { /* more than sockets hold */
+        out->file.fd = open(c->file, O_RDONLY | O_CLOEXEC);
+        out->file.size = HUGE_BYTES;
+    } else if (strcmp(r->path, "/endless") == 0) {
+        out->stream = (struct http_stream){.self = c, .read = carry_on};
+    } else {
+        c->at = 0;
+        out->stream = (struct http_stream){.self = c, .read = carry, .end = carry_end};
+        if (strcmp(r->path, "/known") == 0)
+            out->stream_bytes = CARRIED_BYTES;
+    }
+}
+
+static void carrier_end(void *self, struct http_request *r)
+{
+    struct carrier *c = self;
+    (void)r;
+    atomic_fetch_add(&c->requests_ended, 1);
+}
+
+static struct http_server *open_carrier(struct carrier *c, bool tls)
+{
+    static uint8_t bytes[CARRIED_BYTES];
+    for (size_t i = 0; i < sizeof bytes; i++)
+        bytes[i] = byte_at(i);
+    snprintf(c->file, sizeof c->file, "%s", in_scratch("file"));
+    write_file(c->file, bytes_of(bytes, sizeof bytes));
+    return open_server((struct http_handler){.self = c,
+                                             .begin = carrier_begin,
+                                             .body = count_body,
+                                             .answer = carrier_answer,
+                                             .end = carrier_end},
+                       tls, 30);
+}
+
+static char carried[CARRIED_BYTES + 100000];
+
+/* All that comes back to one request, behind its headers; its size. */
+static size_t fetch_all(struct http_server *s, const char *request, char headers[8192])
+{
+    int fd = connect_to(http_server_port(s));
+    size_t n = 0;
+    ssize_t got;
+    assert_true(send_all_of(fd, request, strlen(request)));
+    assert_true(read_headers(fd, headers, 8192));
+    while ((got = recv(fd, carried + n, sizeof carried - n, 0)) > 0)
+        n += (size_t)got;
+    close(fd);
+    return n;
+}
+
+#define CLOSE HOST "Connection: close\r\n\r\n"
+
+static void expect_bytes(size_t from, size_t n)
+{
+    for (size_t i = 0; i < n; i++)
+        if ((uint8_t)carried[i] != byte_at(from + i))
+            fail_msg("byte %zu is another", i);
+}
+
+static void test_a_file_is_the_answer_from_its_offset_on(void **state)
+{
+    (void)state;
+    struct carrier c = {0};
+    char headers[8192];
+    struct http_server *s = open_carrier(&c, false);
+    assert_int_equal(fetch_all(s, "GET /file HTTP/1.1\r\n" CLOSE, headers), CARRIED_BYTES - 2000);
+    expect_bytes(1000, CARRIED_BYTES - 2000);
+    assert_int_equal(fetch_all(s, "HEAD /file HTTP/1.1\r\n" CLOSE, headers), 0);
+    assert_non_null(strstr(headers, "Content-Length: 298000\r\n"));
+    assert_int_equal(fetch_all(s, "GET /nothing HTTP/1.1\r\n" CLOSE, headers), 0);
+    assert_non_null(strstr(headers, "Content-Length: 0\r\n"));
+    http_server_close(s);
+}
+
+static void test_a_file_goes_over_tls_as_well(void **state)
+{
+    (void)state;
+    struct carrier c = {0};
+    struct http_server *s = open_carrier(&c, true);
+    struct http_client *client = open_client(server_pin);
+    struct http_transfer t = {.body_max = 1 << 20}, *done = NULL;
+    snprintf(t.url, sizeof t.url, "https://127.0.0.1:%u/file", http_server_port(s));
+    assert_int_equal(http_client_start(client, &t, NULL), 0);
+    while (done == NULL)
+        assert_int_equal(http_client_next(client, 1000, &done, NULL), 0);
+    assert_int_equal(t.status, 200);
+    assert_int_equal(t.body.size, CARRIED_BYTES - 2000);
+    memcpy(carried, t.body.data, t.body.size);
+    expect_bytes(1000, t.body.size);
+    buf_fini(&t.body);
+    http_client_free(client);
+    http_server_close(s);
+}
+
+static void test_a_stream_of_known_length_says_it(void **state)
+{
+    (void)state;
+    struct carrier c = {0};
+    char headers[8192];
+    struct http_server *s = open_carrier(&c, false);
+    assert_int_equal(fetch_all(s, "GET /known HTTP/1.1\r\n" CLOSE, headers), CARRIED_BYTES);
+    assert_non_null(strstr(headers, "Content-Length: 300000\r\n"));
+    expect_bytes(0, CARRIED_BYTES);
+    assert_int_equal(fetch_all(s, "HEAD /known HTTP/1.1\r\n" CLOSE, headers), 0);
+    assert_non_null(strstr(headers, "Content-Length: 300000\r\n"));
+    http_server_close(s);
+    assert_int_equal(atomic_load(&c.streams_ended), 2);
+    assert_int_equal(atomic_load(&c.late), 0);
+}
+
+static void test_a_stream_of_unknown_length_ends_with_a_last_chunk_unless_it_is_cut(void **state)
+{
+    (void)state;
+    struct carrier c = {0};
+    char headers[8192];
+    struct http_server *s = open_carrier(&c, false);
+    size_t n = fetch_all(s, "GET /stream HTTP/1.1\r\n" CLOSE, headers);
+    assert_non_null(strstr(headers, "Transfer-Encoding: chunked\r\n"));
+    assert_true(n > CARRIED_BYTES);
+    assert_memory_equal(carried + n - 5, "0\r\n\r\n", 5);
+    c.cut_at = 100000;
+    n = fetch_all(s, "GET /stream HTTP/1.1\r\n" CLOSE, headers);
+    assert_true(n >= 100000 && n < CARRIED_BYTES);
+    assert_memory_not_equal(carried + n - 5, "0\r\n\r\n", 5);
+    /* A HEAD gets no chunk, not even the last. */
+    assert_int_equal(fetch_all(s, "HEAD /stream HTTP/1.1\r\n" HOST "\r\n", headers), 0);
+    http_server_close(s);
+    assert_int_equal(atomic_load(&c.streams_ended), 3);
+    assert_int_equal(atomic_load(&c.late), 0);
+}
+
+/* So many clients ask for `path` and read nothing but headers; the status that a further one gets.
+ */
+static int status_beside(struct http_server *s, const char *path)
+{
+    int fds[HTTP_BODIES_MAX], small = 4096;
+    char headers[8192], request[128];
+    struct sockaddr_in a = {.sin_family = AF_INET,
+                            .sin_addr.s_addr = htonl(INADDR_LOOPBACK),
+                            .sin_port = htons(http_server_port(s))};
+    snprintf(request, sizeof request, "GET %s HTTP/1.1\r\n" HOST "\r\n", path);
+    for (size_t i = 0; i < HTTP_BODIES_MAX; i++) {
+        fds[i] = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+        setsockopt(fds[i], SOL_SOCKET, SO_RCVBUF, &small, sizeof small);
+        assert_int_equal(connect(fds[i], (struct sockaddr *)&a, sizeof a), 0);
+        assert_true(send_all_of(fds[i], request, strlen(request)));
+        assert_true(read_headers(fds[i], headers, sizeof headers));
+        assert_int_equal(strncmp(headers, "HTTP/1.1 200", 12), 0);
+    }
+    fetch_all(s, "GET /nothing HTTP/1.1\r\n" CLOSE, headers);
+    for (size_t i = 0; i < HTTP_BODIES_MAX; i++)
+        reset_and_close(fds[i]);
+    return atoi(headers + strlen("HTTP/1.1 "));
+}
+
+/* A client that stops reading holds a stream's place, but not a file's. */
+static void test_files_hold_no_place_and_streams_do(void **state)
+{
+    (void)state;
+    struct carrier c = {0};
+    struct http_server *s = open_carrier(&c, false);
+    assert_int_equal(truncate(c.file, HUGE_BYTES), 0);
+    assert_int_equal(status_beside(s, "/huge"), 200);
+    http_server_close(s);
+    s = open_carrier(&c, false);
+    assert_int_equal(status_beside(s, "/endless"), 503);
+    http_server_close(s);
+}
+
+static const struct {
+    const char *text, *out; /* NULL: refused */
+} escapes[] = {{"", ""},
+               {"a+b", "a+b"},
+               {"%41%62c", "Abc"},
+               {"%2e%2E%2f", "../"},
+               {"%C5%BA", "\xc5\xba"},
+               {"%25%34%31", "%41"}, /* once only */
+               {"%", NULL},
+               {"a%4", NULL},
+               {"%4g", NULL},
+               {"%%41", NULL},
+               {"%00", NULL},
+               {"a%00b", NULL}};
+
+static void test_escapes_are_undone_once_and_strictly(void **state)
+{
+    (void)state;
+    for (size_t i = 0; i < sizeof escapes / sizeof escapes[0]; i++) {
+        struct buf out = buf_new(64);
+        int rc = http_server_unescape(escapes[i].text, &out, NULL);
+        if (rc != (escapes[i].out == NULL ? ERR_MALFORMED : 0))
+            fail_msg("%s: %d", escapes[i].text, rc);
+        if (rc == 0)
+            assert_string_equal(buf_text(&out), escapes[i].out);
+        buf_fini(&out);
+    }
+    struct buf small = buf_new(2);
+    assert_int_equal(http_server_unescape("abc", &small, NULL), ERR_LIMIT);
+    buf_fini(&small);
+}
+
 static void test_a_tls_port_speaks_no_plain_http(void **state)
 {
     (void)state;
@@ -413,6 +680,7 @@ static void test_a_tls_port_speaks_no_plain_http(void **state)
 
 int main(void)
 {
+#define WITH_FOLDER(f) cmocka_unit_test_setup_teardown(f, scratch_setup, scratch_teardown)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_what_could_be_read_in_two_ways_is_refused),
         cmocka_unit_test(test_long_headers_and_paths_are_refused),
@@ -426,6 +694,12 @@ int main(void)
         cmocka_unit_test(test_every_request_begun_is_ended_however_it_breaks),
         cmocka_unit_test(test_a_server_that_cannot_start_says_why),
         cmocka_unit_test(test_a_tls_port_speaks_no_plain_http),
+        WITH_FOLDER(test_a_file_is_the_answer_from_its_offset_on),
+        WITH_FOLDER(test_a_file_goes_over_tls_as_well),
+        WITH_FOLDER(test_a_stream_of_known_length_says_it),
+        WITH_FOLDER(test_a_stream_of_unknown_length_ends_with_a_last_chunk_unless_it_is_cut),
+        WITH_FOLDER(test_files_hold_no_place_and_streams_do),
+        cmocka_unit_test(test_escapes_are_undone_once_and_strictly),
     };
     return cmocka_run_group_tests(tests, http_setup_program, http_teardown_program);
 }

@@ -11,7 +11,8 @@
 #define PIECE_BYTES (4u << 20)
 
 struct car_ls {
-    bool verbose, json;
+    bool verbose, json, version;
+    bool said; /* with `version`: all that was asked for */
 };
 
 static int say_header_json(const struct car_header *h, struct err *err)
@@ -25,8 +26,13 @@ static int say_header_json(const struct car_header *h, struct err *err)
 
 static int say_header(void *self, const struct car_header *h, struct err *err)
 {
-    const struct car_ls *c = self;
+    struct car_ls *c = self;
     char text[CID_TEXT_MAX];
+    if (c->version) {
+        say_line("%u", h->version);
+        c->said = true;
+        return ERR_EXISTS; /* ends the reading */
+    }
     if (c->json)
         return say_header_json(h, err);
     if (!c->verbose)
@@ -70,6 +76,7 @@ static int read_stream(struct car_reader *r, int fd, struct err *err)
 static int list(void *self, const struct options *o, struct err *err)
 {
     const char *path = o->given[0];
+    const struct car_ls *c = self;
     struct car_reader *r = NULL;
     int fd = -1;
     int rc = input_open(path, &fd, err);
@@ -79,7 +86,7 @@ static int list(void *self, const struct options *o, struct err *err)
         err_wrap(err, rc, "%s", input_name(path));
     car_reader_free(r);
     input_close(fd);
-    return rc;
+    return c->said ? 0 : rc;
 }
 
 int cmd_car_ls(int argc, char **argv)
@@ -90,6 +97,7 @@ int cmd_car_ls(int argc, char **argv)
          .letter = 'v',
          .flag = &c.verbose,
          .help = "version and roots first; sizes, and where each block's section begins"},
+        {.name = "version", .flag = &c.version, .help = "the version alone: 1 or 2"},
         {.name = "json", .flag = &c.json, .help = "a line of JSON for the header and each block"},
     };
     struct options o = {.command = "colmeia car ls",

@@ -348,6 +348,9 @@ static void test_ls_lists_blocks_sizes_and_offsets(void **state)
     snprintf(line, sizeof line, "%s 5 at 59\n", text);
     tool_expect(0, line, "");
     tool_expect(0, " 6 at 101\n", "");
+    tool_run(cmd_car, "car", "ls", "--version", in_scratch("a.car"), NULL);
+    tool_expect(0, "1\n", "");
+    assert_int_equal(tool.out.size, 2);
     tool_run(cmd_car, "car", "ls", "--json", in_scratch("a.car"), NULL);
     tool_expect(0, "{\"version\":1,\"roots\":[\"", "");
     tool_expect(0, "\"bytes\":6,\"offset\":101}\n", "");

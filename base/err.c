@@ -17,6 +17,21 @@ int err_set(struct err *err, int code, const char *format, ...)
     return code;
 }
 
+/* Puts ": reason" behind what stands in err->text. Where both do not fit it is the middle that
+ * goes, a long path as a rule, and never the end, which says why. */
+static void add_reason(struct err *err, const char *reason)
+{
+    static const char gap[] = "...";
+    char whole[2 * ERR_TEXT_MAX + 2];
+    size_t size = (size_t)snprintf(whole, sizeof whole, "%s: %s", err->text, reason);
+    size_t most = sizeof err->text - 1, head = most / 3, tail = most - head - strlen(gap);
+    if (size <= most)
+        memcpy(err->text, whole, size + 1);
+    else
+        snprintf(err->text, sizeof err->text, "%.*s%s%s", (int)head, whole, gap,
+                 whole + size - tail);
+}
+
 int err_wrap(struct err *err, int code, const char *format, ...)
 {
     if (err == NULL)
@@ -25,10 +40,9 @@ int err_wrap(struct err *err, int code, const char *format, ...)
     memcpy(inner, err->text, sizeof inner);
     va_list arguments;
     va_start(arguments, format);
-    int used = vsnprintf(err->text, sizeof err->text, format, arguments);
+    vsnprintf(err->text, sizeof err->text, format, arguments);
     va_end(arguments);
-    if (used >= 0 && (size_t)used < sizeof err->text)
-        snprintf(err->text + used, sizeof err->text - (size_t)used, ": %s", inner);
+    add_reason(err, inner);
     err->code = code;
     return code;
 }
@@ -47,10 +61,9 @@ int err_errno(struct err *err, const char *format, ...)
         return code;
     va_list arguments;
     va_start(arguments, format);
-    int used = vsnprintf(err->text, sizeof err->text, format, arguments);
+    vsnprintf(err->text, sizeof err->text, format, arguments);
     va_end(arguments);
-    if (used >= 0 && (size_t)used < sizeof err->text)
-        snprintf(err->text + used, sizeof err->text - (size_t)used, ": %s", strerror(number));
+    add_reason(err, strerror(number));
     err->code = code;
     return code;
 }

@@ -4,7 +4,6 @@
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
-#include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/file.h>
@@ -13,6 +12,9 @@
 #include <unistd.h>
 
 #include "base/fault.h"
+#include "base/random.h"
+
+#define NAMES_TRIED 10 /* for a temporary file */
 
 static int posix_open(void *self, const char *path, enum files_mode mode, int *fd, struct err *err)
 {
@@ -343,21 +345,33 @@ int files_load(const struct files *f, const char *path, struct buf *out, struct 
     return rc != 0 ? err_wrap(err, rc, "%s", path) : 0;
 }
 
+/* A new file beside `path`. What another process left lies under other names: numbers of processes
+ * come again, above all in containers. */
+static int open_temporary(const struct files *f, const char *path, char temporary[FILES_PATH_MAX],
+                          int *fd, struct err *err)
+{
+    int rc = ERR_EXISTS;
+    for (int i = 0; rc == ERR_EXISTS && i < NAMES_TRIED; i++) {
+        uint64_t random;
+        random_bytes(&random, sizeof random);
+        int size =
+            snprintf(temporary, FILES_PATH_MAX, "%s.%016llx.tmp", path, (unsigned long long)random);
+        if (size < 0 || size >= FILES_PATH_MAX)
+            return err_set(err, ERR_LIMIT, "path longer than %d bytes", FILES_PATH_MAX - 1);
+        rc = f->open(f->self, temporary, FILES_EXCLUSIVE, fd, err);
+    }
+    return rc;
+}
+
 static int save(const struct files *f, const char *path, struct bytes data, bool sync,
                 struct err *err)
 {
-    static atomic_uint count;
     char temporary[FILES_PATH_MAX], folder[FILES_PATH_MAX];
-    int size = snprintf(temporary, sizeof temporary, "%s.%d-%u.tmp", path, (int)getpid(),
-                        atomic_fetch_add(&count, 1));
-    if (size < 0 || size >= FILES_PATH_MAX)
-        return err_set(err, ERR_LIMIT, "path longer than %d bytes", FILES_PATH_MAX - 1);
-    files_folder(path, folder);
-
     int fd;
-    int rc = f->open(f->self, temporary, FILES_EXCLUSIVE, &fd, err);
+    int rc = open_temporary(f, path, temporary, &fd, err);
     if (rc != 0)
         return rc;
+    files_folder(path, folder);
     rc = f->write(f->self, fd, 0, data.data, data.size, err);
     if (rc == 0 && sync)
         rc = f->sync(f->self, fd, err);

@@ -8,6 +8,7 @@
 #include "base/text.h"
 #include "cli/cmd.h"
 #include "cli/options.h"
+#include "cli/output.h"
 #include "cli/say.h"
 #include "model/delta.h"
 #include "model/safetensors.h"
@@ -305,6 +306,8 @@ int cmd_aggregate(int argc, char **argv)
     if (a.rule == NULL || a.rule->add == NULL)
         return say_usage(o.command, "--rule: \"%s\" is no rule that averages models", rule);
     a.count = o.count;
-    int rc = aggregate(&a, o.given, weights, &err);
+    int rc = output_check(a.to, true, &err);
+    if (rc == 0)
+        rc = aggregate(&a, o.given, weights, &err);
     return rc != 0 ? say_error(o.command, rc, &err) : 0;
 }

@@ -7,6 +7,7 @@
 #include "cli/cmd.h"
 #include "cli/meter.h"
 #include "cli/origin.h"
+#include "cli/output.h"
 #include "cli/say.h"
 
 #define COMMAND "colmeia car export"
@@ -31,15 +32,18 @@ static int export_to(struct car_write *w, struct origin *o, const char *target, 
 static int export_to_file(struct car_write *w, struct origin *o, const char *target, const char *to,
                           struct err *err)
 {
-    char part[FILES_PATH_MAX];
+    char part[FILES_PATH_MAX], shown[SAY_SHORT];
     if (snprintf(part, sizeof part, "%s.part", to) >= (int)sizeof part)
         return err_set(err, ERR_LIMIT, "the name %.40s... is too long", to);
-    w->fd = open(part, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0666);
+    int rc = output_check(part, true, err);
+    if (rc != 0)
+        return rc;
+    w->fd = open(part, O_NOFOLLOW | O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0666);
     if (w->fd < 0)
-        return err_errno(err, "make %s", part);
-    int rc = export_to(w, o, target, err);
+        return err_errno(err, "make %s", say_short(part, shown));
+    rc = export_to(w, o, target, err);
     if (close(w->fd) != 0 && rc == 0)
-        rc = err_errno(err, "write %s", part);
+        rc = err_errno(err, "write %s", say_short(part, shown));
     if (rc == 0)
         rc = files_posix()->rename(NULL, part, to, err);
     if (rc != 0)
@@ -91,8 +95,8 @@ int cmd_car_export(int argc, char **argv)
         to = NULL;
     if (to == NULL && isatty(STDOUT_FILENO))
         return say_usage(COMMAND, "a CAR is not for a terminal: give -o FILE, or redirect");
-    if (to != NULL && !force && files_exists(files_posix(), to))
-        return say_usage(COMMAND, "%s is there already; --force replaces it", to);
-    int rc = run(&origin, o.given[0], to, &err);
+    int rc = to != NULL ? output_check(to, force, &err) : 0;
+    if (rc == 0)
+        rc = run(&origin, o.given[0], to, &err);
     return rc != 0 ? say_error(COMMAND, rc, &err) : 0;
 }

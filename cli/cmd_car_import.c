@@ -68,6 +68,9 @@ static void say_root(struct car_import *c, const struct cid *root, bool pinned,
     if (c->json) {
         json_t *one = json_pack("{s:s,s:b,s:I}", "cid", cid_format(root, text), "pinned",
                                 (int)pinned, "missing", (json_int_t)look->missing);
+        if (!cid_is_none(&look->strange))
+            json_object_set_new(one, "unknown_codec",
+                                json_string(cid_format(&look->strange, missed)));
         if (look->missing > 0)
             json_object_set_new(one, "first_missing",
                                 json_string(cid_format(&look->missed, missed)));
@@ -75,8 +78,14 @@ static void say_root(struct car_import *c, const struct cid *root, bool pinned,
         return;
     }
     say_line("%s %s", pinned ? "pinned root" : "root", cid_format(root, text));
+    struct err err = {0};
+    if (!c->no_pin && !cid_is_none(&look->strange)) {
+        struct err why = {0};
+        int rc = presence_tell_strange(&look->strange, &why);
+        err_set(&err, rc, "root %s is not pinned: %s", text, why.text);
+        say_error(COMMAND, rc, &err);
+    }
     if (look->missing > 0) {
-        struct err err = {0};
         err_set(&err, ERR_NOTFOUND, "root %s: %llu %s missing, the first of them %s%s", text,
                 (unsigned long long)look->missing, look->missing == 1 ? "block is" : "blocks are",
                 cid_format(&look->missed, missed), c->no_pin ? "" : "; it is not pinned");
@@ -92,7 +101,7 @@ static int finish_root(struct car_import *c, const struct cid *root, struct err 
     int rc = presence_in_store(c->store, root, &look, err);
     if (rc != 0)
         return err_wrap(err, rc, "below a root");
-    bool pinned = !c->no_pin && look.missing == 0;
+    bool pinned = !c->no_pin && look.missing == 0 && cid_is_none(&look.strange);
     if (pinned)
         rc = pinned_add(c->store, root, true, c->pin_name, err);
     if (rc != 0)

@@ -22,6 +22,7 @@ struct car_verify {
     pthread_mutex_t mutex;
     struct digest_map places; /* by SHA-256 of the multihash: where a block's section begins */
     uint64_t missing;
+    struct cid strange;       /* the first whose links nobody knows, or none */
     struct cid missed, below; /* the first missing block, and the root that reaches it */
 };
 
@@ -84,6 +85,8 @@ static int look_at_roots(struct car_verify *v, struct err *err)
             v->missed = look.missed;
             v->below = v->read.roots[i];
         }
+        if (cid_is_none(&v->strange))
+            v->strange = look.strange;
         v->missing += look.missing;
     }
     return 0;
@@ -119,7 +122,8 @@ static int verify(struct car_verify *v, const char *path, struct err *err)
 static int say(const struct car_verify *v, bool json)
 {
     char missed[CID_TEXT_MAX], below[CID_TEXT_MAX], size[TEXT_SMALL];
-    int status = v->missing > 0 ? 1 : 0;
+    bool strange = !cid_is_none(&v->strange);
+    int status = v->missing > 0 || strange ? 1 : 0;
     cid_format(&v->missed, missed);
     cid_format(&v->below, below);
     if (json) {
@@ -129,12 +133,18 @@ static int say(const struct car_verify *v, bool json)
                       (json_int_t)v->read.bytes, "missing", (json_int_t)v->missing);
         if (said != NULL && v->missing > 0)
             json_object_set_new(said, "first_missing", json_string(missed));
+        if (said != NULL && strange)
+            json_object_set_new(said, "unknown_codec", json_string(cid_format(&v->strange, below)));
         return say_json(said) != 0 ? 3 : status;
     }
     if (v->missing > 0)
         say_line("%llu block%s missing, the first of them %s, below the root %s",
                  (unsigned long long)v->missing, v->missing == 1 ? " is" : "s are", missed, below);
-    else
+    if (strange)
+        say_line("of %s the codec 0x%lx is not known here: whether all that it links is there "
+                 "cannot be told",
+                 cid_format(&v->strange, missed), (unsigned long)cid_codec(&v->strange));
+    else if (v->missing == 0)
         say_line("whole: CARv%u, %zu root%s, %llu blocks, %s", v->read.version, v->read.root_count,
                  v->read.root_count == 1 ? "" : "s", (unsigned long long)v->read.blocks,
                  text_format_size(v->read.bytes, size));

@@ -1,11 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-#include <stdio.h>
-#include <unistd.h>
-
 #include "cli/cmd.h"
-#include "cli/origin.h"
-#include "cli/say.h"
-#include "content/extract.h"
+#include "cli/file_out.h"
 
 struct cat {
     struct origin origin;
@@ -15,20 +10,10 @@ struct cat {
 static int cat(void *self, const struct options *given, struct err *err)
 {
     struct cat *c = self;
-    struct extract_options o = {0};
-    struct cid root;
-    uint64_t to = c->length > UINT64_MAX - c->offset ? UINT64_MAX : c->offset + c->length;
+    uint64_t end = c->length > UINT64_MAX - c->offset ? UINT64_MAX : c->offset + c->length;
     int rc = origin_open(&c->origin, false, err);
     if (rc == 0)
-        rc = jobs_new(0, &o.jobs, err);
-    o.source = c->origin.source;
-    if (rc == 0)
-        rc = origin_find(&c->origin, given->given[0], &root, NULL, err);
-    if (rc == 0 && c->offset == 0 && to == UINT64_MAX)
-        rc = origin_fetch(&c->origin, &root, false, err);
-    if (rc == 0)
-        rc = extract_stream(&o, &root, c->offset, to, STDOUT_FILENO, err);
-    jobs_free(o.jobs);
+        rc = file_out(&c->origin, given->given[0], c->offset, end, err);
     origin_close(&c->origin);
     return rc;
 }

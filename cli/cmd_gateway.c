@@ -13,15 +13,20 @@
 #include "cli/say.h"
 #include "cli/store_option.h"
 #include "transport/gateway_read.h"
+#include "transport/http_guard.h"
 
 #define COMMAND         "colmeia gateway"
 #define LISTEN_DEFAULT  "127.0.0.1:8080"
 #define CONNECTIONS     512
 #define CONNECTIONS_MAX 65536
-#define TRANSFERS_MAX   64 /* CARs and pages under way: a block in memory each */
+#define TRANSFERS_MAX   64 /* requests at work, CARs and pages being sent: a block each */
 #define IDLE_SECONDS    30
-#define FILES_SPARE     64 /* descriptors beside two a connection: its own, and a block's file */
 #define HOST_MAX        256
+
+/* Descriptors beside two a connection (its own, and a block's file): packs and their indices that
+ * the store keeps open, connections that were refused and are read to their end, the program's. */
+#define FILES_OF_STORE 128
+#define FILES_SPARE    (FILES_OF_STORE + HTTP_GUARD_LINGER_MAX + 64)
 
 struct gateway_run {
     const char *dir, *listen, *announce;
@@ -159,19 +164,33 @@ static struct http_handler loud(struct gateway_run *g)
 
 /* --- running --- */
 
-/* As many descriptors as the connections need, or as many connections as there are descriptors. */
-static void fit_files(struct gateway_run *g)
+/* As many descriptors as the connections need, or as many connections as there are descriptors: a
+ * gateway that finds out later is one that closes on those who ask. */
+static int fit_files(struct gateway_run *g, struct err *err)
 {
     struct rlimit limit;
     if (getrlimit(RLIMIT_NOFILE, &limit) != 0)
-        return;
-    rlim_t need = 2 * g->connections_max + FILES_SPARE;
-    if (limit.rlim_cur < need) {
-        limit.rlim_cur = limit.rlim_max < need ? limit.rlim_max : need;
-        (void)setrlimit(RLIMIT_NOFILE, &limit);
-    }
-    if (limit.rlim_cur < need && limit.rlim_cur > 2 * FILES_SPARE)
-        g->connections_max = (limit.rlim_cur - FILES_SPARE) / 2;
+        return err_errno(err, "see how many files may be open");
+    rlim_t need = 2 * g->connections_max + FILES_SPARE, had = limit.rlim_cur;
+    if (had >= need)
+        return 0;
+    limit.rlim_cur = limit.rlim_max < need ? limit.rlim_max : need;
+    if (setrlimit(RLIMIT_NOFILE, &limit) != 0)
+        limit.rlim_cur = had;
+    if (limit.rlim_cur >= need)
+        return 0;
+    if (limit.rlim_cur < FILES_SPARE + 2)
+        return err_set(err, ERR_LIMIT,
+                       "%llu files may be open at once, and a gateway needs %d: raise ulimit -n",
+                       (unsigned long long)limit.rlim_cur, FILES_SPARE + 2);
+    uint64_t fit = (limit.rlim_cur - FILES_SPARE) / 2;
+    fprintf(stderr,
+            COMMAND ": %llu connections at once and not %llu, since %llu files may be open; "
+                    "ulimit -n raises that\n",
+            (unsigned long long)fit, (unsigned long long)g->connections_max,
+            (unsigned long long)limit.rlim_cur);
+    g->connections_max = fit;
+    return 0;
 }
 
 static int serve(struct gateway_run *g, struct err *err)
@@ -184,7 +203,9 @@ static int serve(struct gateway_run *g, struct err *err)
     sigaddset(&ending, SIGTERM);
     pthread_sigmask(SIG_BLOCK, &ending, NULL); /* before threads, who inherit it */
     signal(SIGPIPE, SIG_IGN);
-    fit_files(g);
+    int rc = fit_files(g, err);
+    if (rc != 0)
+        return rc;
     g->inner = gateway_read_handler(&g->read);
     const struct http_server_config config = {.host = g->host,
                                               .port = g->port,
@@ -193,7 +214,7 @@ static int serve(struct gateway_run *g, struct err *err)
                                               .bodies_max = TRANSFERS_MAX,
                                               .handler = g->verbose ? loud(g) : g->inner};
     make_provider(g, g->port);
-    int rc = http_server_open(&config, &server, err);
+    rc = http_server_open(&config, &server, err);
     if (rc != 0)
         return rc;
     if (g->port == 0) /* nobody knows the port yet */

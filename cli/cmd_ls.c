@@ -62,8 +62,10 @@ static int say_entry(void *self, const struct hamt_entry *entry, struct err *err
         return say_as_json(entry, cid, &kind, err);
     if (kind.has_bytes)
         snprintf(size, sizeof size, "%" PRIu64, kind.bytes);
-    say_line("%s %s %.*s%s", cid, size, (int)entry->name.size, (const char *)entry->name.data,
-             kind.folder ? "/" : "");
+    struct buf name = buf_new(BLOCK_BYTES_MAX);
+    say_clean(&name, entry->name); /* a NUL too, where a string would end */
+    say_line("%s %s %s%s", cid, size, buf_text(&name), kind.folder ? "/" : "");
+    buf_fini(&name);
     return 0;
 }
 

@@ -7,6 +7,7 @@
 #include "cli/cmd.h"
 #include "cli/model_file.h"
 #include "cli/options.h"
+#include "cli/output.h"
 #include "cli/say.h"
 #include "model/safetensors.h"
 #include "study/plan_file.h"
@@ -221,7 +222,9 @@ int cmd_model_new(int argc, char **argv)
         return say_usage(o.command, "give -o FILE and one of --plan FILE, --architecture NAME and "
                                     "--random BYTES");
     shape.seed = seed;
-    int rc = plan != NULL           ? make_initial(plan, to, &err)
+    int rc = output_check(to, true, &err);
+    if (rc == 0)
+        rc = plan != NULL           ? make_initial(plan, to, &err)
              : architecture != NULL ? make_described(&shape, architecture, hidden, to, &err)
                                     : make_random(bytes, seed, to, &err);
     return rc != 0 ? say_error(o.command, rc, &err) : 0;

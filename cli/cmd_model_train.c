@@ -5,6 +5,7 @@
 #include "cli/examples.h"
 #include "cli/model_file.h"
 #include "cli/options.h"
+#include "cli/output.h"
 #include "cli/say.h"
 #include "study/plan_file.h"
 
@@ -221,7 +222,9 @@ int cmd_model_train(int argc, char **argv)
         return status;
     if ((t.plan_path == NULL && t.model_path == NULL) || t.data.count == 0 || t.to == NULL)
         return say_usage(o.command, "give --plan FILE or --model FILE, --data FILE and -o FILE");
-    int rc = run(&t, &err);
+    int rc = output_check(t.to, true, &err);
+    if (rc == 0)
+        rc = run(&t, &err);
     status = rc != 0 ? say_error(o.command, rc, &err) : say_result(&t, json);
     dataset_fini(&t.examples);
     return status;

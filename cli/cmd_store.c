@@ -26,7 +26,7 @@ struct store_verify {
     bool json;
     struct item items[WINDOW];
     size_t count;
-    uint64_t blocks, bytes, damaged;
+    uint64_t blocks, bytes, damaged, damaged_packs;
     pthread_mutex_t mutex; /* bytes */
 };
 
@@ -79,13 +79,24 @@ static int take(void *self, const struct cid *cid, const char *where, struct err
     return v->count == WINDOW ? say_window(v, err) : 0;
 }
 
+/* One that cannot be looked into: which blocks it had is not known. */
+static int take_damaged(void *self, const char *where, const struct err *why, struct err *err)
+{
+    struct store_verify *v = self;
+    v->damaged_packs++;
+    if (v->json)
+        return say_json_row(json_pack("{s:s,s:s}", "damaged_pack", where, "why", why->text), err);
+    say_line("damaged: pack %s: %s", where, why->text);
+    return 0;
+}
+
 static int verify(struct store_verify *v, const char *dir, struct err *err)
 {
     int rc = store_option_open(dir, STORE_READ_ONLY, &v->store, err);
     if (rc == 0)
         rc = jobs_new(0, &v->jobs, err);
     if (rc == 0)
-        rc = store_each(v->store, take, v, err);
+        rc = store_each(v->store, take, take_damaged, v, err);
     if (rc == 0)
         rc = say_window(v, err);
     for (size_t i = 0; i < v->count; i++)
@@ -98,12 +109,16 @@ static int verify(struct store_verify *v, const char *dir, struct err *err)
 static int say_verified(const struct store_verify *v)
 {
     char size[TEXT_SMALL];
-    int status = v->damaged > 0 ? 1 : 0;
+    int status = v->damaged + v->damaged_packs > 0 ? 1 : 0;
     if (v->json)
-        return say_json(json_pack("{s:I,s:I,s:I}", "blocks", (json_int_t)v->blocks, "bytes",
-                                  (json_int_t)v->bytes, "damaged", (json_int_t)v->damaged)) != 0
+        return say_json(json_pack("{s:I,s:I,s:I,s:I}", "blocks", (json_int_t)v->blocks, "bytes",
+                                  (json_int_t)v->bytes, "damaged_packs",
+                                  (json_int_t)v->damaged_packs, "damaged",
+                                  (json_int_t)v->damaged)) != 0
                    ? 3
                    : status;
+    if (v->damaged_packs > 0)
+        say_line("%llu packs damaged", (unsigned long long)v->damaged_packs);
     say_line("%llu blocks, %s: %llu damaged", (unsigned long long)v->blocks,
              text_format_size(v->bytes, size), (unsigned long long)v->damaged);
     return status;
@@ -143,15 +158,30 @@ static void say_count(const char *what, uint64_t count, uint64_t bytes)
     say_line("%-12s %10llu  %s", what, (unsigned long long)count, text_format_size(bytes, size));
 }
 
+/* What the counts leave out is said beside them. */
+static int say_damaged(const struct store_stat *s)
+{
+    struct err err = {0};
+    if (s->damaged_packs == 0)
+        return 0;
+    err_set(&err, ERR_CORRUPT,
+            "%llu damaged pack%s not counted; the first: %.500s; `colmeia store verify` names all",
+            (unsigned long long)s->damaged_packs, s->damaged_packs == 1 ? "" : "s",
+            s->first_damaged.text);
+    say_error("colmeia store stat", ERR_CORRUPT, &err);
+    return 1;
+}
+
 static int say_stat(const char *path, const struct store_stat *s, bool json)
 {
     if (json)
         return say_json(json_pack(
-            "{s:s,s:I,s:I,s:I,s:I,s:I,s:I,s:I,s:I}", "store", path, "single_blocks",
+            "{s:s,s:I,s:I,s:I,s:I,s:I,s:I,s:I,s:I,s:I}", "store", path, "single_blocks",
             (json_int_t)s->single_blocks, "single_bytes", (json_int_t)s->single_bytes, "packs",
             (json_int_t)s->packs, "pack_blocks", (json_int_t)s->pack_blocks, "pack_bytes",
             (json_int_t)s->pack_bytes, "reference_blocks", (json_int_t)s->reference_blocks,
-            "models", (json_int_t)s->models, "model_bytes", (json_int_t)s->model_bytes));
+            "models", (json_int_t)s->models, "model_bytes", (json_int_t)s->model_bytes,
+            "damaged_packs", (json_int_t)s->damaged_packs));
     say_line("%s", path);
     say_count("single files", s->single_blocks, s->single_bytes);
     say_count("in packs", s->pack_blocks, s->pack_bytes);
@@ -192,7 +222,11 @@ static int store_stat_command(int argc, char **argv)
     if (!options_parse(&o, argc, argv, &status))
         return status;
     int rc = stat_store(dir, &s, path, &err);
-    return rc != 0 ? say_error(o.command, rc, &err) : say_stat(path, &s, json);
+    if (rc != 0)
+        return say_error(o.command, rc, &err);
+    int damaged = say_damaged(&s);
+    status = say_stat(path, &s, json);
+    return status != 0 ? status : damaged;
 }
 
 int cmd_store(int argc, char **argv)

@@ -11,9 +11,10 @@
 
 int input_open(const char *path, int *fd, struct err *err)
 {
+    char shown[SAY_SHORT];
     int got = strcmp(path, "-") == 0 ? STDIN_FILENO : open(path, O_RDONLY | O_CLOEXEC);
     if (got < 0)
-        return err_errno(err, "open %s", path);
+        return err_errno(err, "open %s", say_short(path, shown));
     *fd = got;
     return 0;
 }
@@ -44,10 +45,11 @@ static int read_all(int fd, struct buf *out, struct err *err)
 
 int input_load(const char *path, struct buf *out, struct err *err)
 {
+    char shown[SAY_SHORT];
     int fd = -1;
     int rc = input_open(path, &fd, err);
     if (rc == 0 && (rc = read_all(fd, out, err)) != 0)
-        rc = err_wrap(err, rc, "%s", input_name(path));
+        rc = err_wrap(err, rc, "%s", say_short(input_name(path), shown));
     input_close(fd);
     return rc;
 }
@@ -63,7 +65,7 @@ bool input_operands(struct options *o, int *status)
     if (o->count > 0)
         return true;
     if (isatty(STDIN_FILENO)) {
-        *status = say_usage(o->command, "something is missing: %s", o->operands);
+        *status = say_usage(o->command, "give a file's name, or - for the standard input");
         return false;
     }
     o->given = standard_input;

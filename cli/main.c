@@ -7,6 +7,7 @@
 
 #include "base/key.h"
 #include "cli/cmd.h"
+#include "cli/descriptors.h"
 #include "cli/say.h"
 #include "model/gemm.h"
 
@@ -84,6 +85,7 @@ static int run(int argc, char **argv)
 int main(int argc, char **argv)
 {
     struct err err = {0};
+    descriptors_fill();
     int rc = key_setup(&err);
     if (rc != 0)
         return say_error("colmeia", rc, &err);

@@ -60,7 +60,7 @@ static void fill(const struct options *o, struct option *longs, char *letters)
         const struct options_row *row = &o->rows[i];
         bool takes = row->argument != NULL;
         longs[i] = (struct option){.name = row->name,
-                                   .has_arg = takes ? required_argument : no_argument,
+                                   .has_arg = takes ? required_argument : optional_argument,
                                    .val = LONG_ONLY + (int)i};
         if (row->letter == 0)
             continue;
@@ -86,7 +86,9 @@ static int take(const struct options_row *row, const char *value, struct err *er
 {
     int rc = 0;
     if (row->flag != NULL)
-        *row->flag = true;
+        *row->flag = value == NULL || strcmp(value, "true") == 0;
+    if (row->said != NULL)
+        *row->said = true;
     if (row->text != NULL)
         *row->text = value;
     if (row->number != NULL)
@@ -103,6 +105,17 @@ static int take(const struct options_row *row, const char *value, struct err *er
     return rc;
 }
 
+/* A long option that is none, or the beginning of more than one. */
+static int say_unknown(const struct options *o, const char *given)
+{
+    size_t size = strcspn(given, "="), found = 0;
+    for (size_t i = 0; i < o->row_count; i++)
+        found += size > 2 && strncmp(given + 2, o->rows[i].name, size - 2) == 0 ? 1 : 0;
+    return found > 1 ? say_usage(o->command, "option %.*s is short for more than one; write it out",
+                                 (int)size, given)
+                     : say_usage(o->command, "there is no option %.*s", (int)size, given);
+}
+
 /* One option that getopt_long found. 0, or the exit status. */
 static int take_found(const struct options *o, int found, char **argv)
 {
@@ -110,14 +123,13 @@ static int take_found(const struct options *o, int found, char **argv)
     const struct options_row *row = find_row(o, found);
     if (found == ':')
         return say_usage(o->command, "option %s needs an argument", argv[optind - 1]);
-    if (row == NULL && optopt >= LONG_ONLY)
-        return say_usage(o->command, "option --%s takes no argument",
-                         o->rows[optopt - LONG_ONLY].name);
     if (row == NULL && optopt != 0)
         return say_usage(o->command, "there is no option -%c", optopt);
     if (row == NULL)
-        return say_usage(o->command, "there is no option %s, or it is said otherwise",
-                         argv[optind - 1]);
+        return say_unknown(o, argv[optind - 1]);
+    if (row->flag != NULL && optarg != NULL && strcmp(optarg, "true") != 0 &&
+        strcmp(optarg, "false") != 0)
+        return say_usage(o->command, "option --%s takes no argument but true or false", row->name);
     if (take(row, optarg, &err) != 0)
         return say_usage(o->command, "--%s: %s", row->name, err.text);
     return 0;
@@ -144,7 +156,8 @@ bool options_parse(struct options *o, int argc, char **argv, int *status)
     o->count = (size_t)(argc - optind);
     o->given = argv + optind;
     if (o->count < o->least)
-        *status = say_usage(o->command, "something is missing: %s", o->operands);
+        *status = say_usage(o->command, "an argument is missing: %s [OPTION]... %s", o->command,
+                            o->operands);
     else if (o->count > o->most)
         *status = say_usage(o->command, "too many arguments, from \"%s\" on", o->given[o->most]);
     return *status == 0;

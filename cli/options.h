@@ -8,7 +8,7 @@
 #include "base/cid.h"
 #include "base/files.h"
 
-#define OPTIONS_ROWS_MAX 16
+#define OPTIONS_ROWS_MAX 24
 #define OPTIONS_LIST_MAX 1024 /* times a repeatable option may be given */
 
 struct options_list {
@@ -16,13 +16,15 @@ struct options_list {
     const char *items[OPTIONS_LIST_MAX];
 };
 
-/* One option. Exactly one target is not NULL; it is untouched if the option is not given. */
+/* One option. Exactly one target is not NULL (but `said`); it is untouched if the option is not
+ * given. */
 struct options_row {
     const char *name;     /* long name */
     char letter;          /* short one, 0: none */
     const char *argument; /* what stands for it in the help; NULL: a flag */
     const char *help;
-    bool *flag;
+    bool *flag;        /* --flag and --flag=true, or --flag=false */
+    bool *said;        /* beside `flag`: set if the flag was given, whatever it says; may be NULL */
     const char **text; /* points into argv */
     uint64_t *number;
     uint64_t most; /* of a number */

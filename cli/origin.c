@@ -11,7 +11,9 @@ int origin_open(struct origin *o, bool write, struct err *err)
     if (rc != 0)
         return rc;
     enum store_mode mode = write || o->sources != NULL ? STORE_SHARE : STORE_READ_ONLY;
-    rc = store_option_open(o->dir, mode, &o->store, err);
+    /* Without anybody to ask, one that is not there has nothing for us. */
+    rc = o->sources == NULL ? store_option_open_present(o->dir, mode, &o->store, err)
+                            : store_option_open(o->dir, mode, &o->store, err);
     if (rc == ERR_DENIED && !write && o->from.count == 0) {
         sources_close(o->sources);
         o->sources = NULL;

@@ -20,6 +20,8 @@ int pinned_add(struct store *s, const struct cid *root, bool recursive, const ch
     int rc = pinned_check_name(name, err);
     if (rc != 0)
         return rc;
+    if (recursive && presence_strange(root))
+        return presence_tell_strange(root, err);
     snprintf(pin.name, sizeof pin.name, "%s", name != NULL ? name : "");
     return pins_add(store_files(s), store_root(s), &pin, err);
 }

@@ -19,7 +19,9 @@
         .name = "pin-name", .argument = "NAME", .text = (target), .help = "a name for the pin"     \
     }
 
-/* Pins a root by the name that a person gave (NULL: none). ERR_USAGE for one that is too long. */
+/* Pins a root by the name that a person gave (NULL: none). ERR_USAGE for one that is too long,
+ * ERR_UNSUPPORTED for a recursive pin of a codec that is not known here (presence_strange): `gc`
+ * could not follow it. */
 int pinned_add(struct store *s, const struct cid *root, bool recursive, const char *name,
                struct err *err) MUST_USE;
 /* The same complaint, before anything is done. */

@@ -10,8 +10,25 @@ struct look {
 
 bool presence_has_links(const struct cid *cid)
 {
+    return dag_has_links(cid);
+}
+
+bool presence_strange(const struct cid *cid)
+{
+    static const uint32_t linkless[] = {CID_RAW, CID_CBOR, CID_JSON, CID_LIBP2P_KEY};
     uint32_t codec = cid_codec(cid);
-    return codec == CID_DAG_PB || codec == CID_DAG_CBOR || codec == CID_DAG_JSON;
+    for (size_t i = 0; i < sizeof linkless / sizeof linkless[0]; i++)
+        if (codec == linkless[i])
+            return false;
+    return !dag_has_links(cid);
+}
+
+int presence_tell_strange(const struct cid *cid, struct err *err)
+{
+    char text[CID_TEXT_MAX];
+    return err_set(err, ERR_UNSUPPORTED,
+                   "%s: its codec 0x%lx is not known here, so what it links cannot be kept",
+                   cid_format(cid, text), (unsigned long)cid_codec(cid));
 }
 
 static void say_each(const struct look *l, const struct cid *cid)
@@ -30,8 +47,10 @@ static bool enter(void *self, const struct cid *cid)
             l->out->missed = *cid;
         return false;
     }
-    if (presence_has_links(cid))
+    if (dag_has_links(cid))
         return true;
+    if (presence_strange(cid) && cid_is_none(&l->out->strange))
+        l->out->strange = *cid;
     say_each(l, cid);
     return false;
 }

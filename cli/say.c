@@ -51,7 +51,25 @@ int say_error(const char *command, int code, const struct err *err)
 
 int say_status(int code)
 {
-    return code == ERR_LIMIT ? 1 : err_exit(code);
+    return code == ERR_LIMIT || code == ERR_UNSUPPORTED ? 1 : err_exit(code);
+}
+
+const char *say_short(const char *path, char out[SAY_SHORT])
+{
+    static const char gap[] = "[...]";
+    size_t size = strlen(path), head = (SAY_SHORT - sizeof gap) / 2;
+    size_t tail = SAY_SHORT - sizeof gap - head;
+    if (size < SAY_SHORT) {
+        memcpy(out, path, size + 1);
+        return out;
+    }
+    /* Not within a character: its first byte begins the tail, and ends behind the head. */
+    while (head > 0 && ((unsigned char)path[head] & 0xc0) == 0x80)
+        head--;
+    while (tail > 0 && ((unsigned char)path[size - tail] & 0xc0) == 0x80)
+        tail--;
+    snprintf(out, SAY_SHORT, "%.*s%s%s", (int)head, path, gap, path + size - tail);
+    return out;
 }
 
 int say_usage(const char *command, const char *format, ...)

@@ -16,10 +16,16 @@ void say_clean(struct buf *out, struct bytes text);
 
 /* `command: sentence` on stderr, and for ERR_USAGE where help is. Returns the exit status. */
 int say_error(const char *command, int code, const struct err *err);
-/* The exit status for a code: err_exit's, but a file past a limit is a file that will not do. */
+/* The exit status for a code: err_exit's, but what is past a limit or of a kind that is not known
+ * here will not do: that is an answer. */
 int say_status(int code);
 /* As say_error, for a sentence of our own. */
 int say_usage(const char *command, const char *format, ...) PRINTF_LIKE(2, 3);
+
+/* A path as a sentence may quote it: one that is too long without its middle, so that the reason
+ * behind it is still said. Returns `out`. */
+#define SAY_SHORT 256
+const char *say_short(const char *path, char out[SAY_SHORT]);
 
 /* One line of text on stdout, cleaned. */
 void say_line(const char *format, ...) PRINTF_LIKE(1, 2);

@@ -45,7 +45,8 @@ static bool is_url(const char *text, size_t size)
     for (size_t i = 0; i < size; i++)
         if (text[i] <= ' ' || text[i] >= 0x7f || strchr("?#\\\"<>", text[i]) != NULL)
             return false;
-    return true;
+    return memmem(text + head, size - head, "/ipfs/", 6) ==
+           NULL; /* a page, copied from a browser */
 }
 
 static int add_url(struct sources *s, const char *text, size_t size, const char *where,

@@ -13,7 +13,9 @@
 
 /* `given`: what --store says, or NULL. */
 int store_option_path(const char *given, char out[FILES_PATH_MAX], struct err *err) MUST_USE;
-/* ERR_NOTFOUND for a store that is only to be read and is not there. */
+/* ERR_USAGE for what is no store: a file, or a folder that holds something else; one that is empty
+ * or not there becomes a store where `mode` makes one. Else ERR_USAGE if somebody named it with
+ * --store, ERR_NOTFOUND if not. */
 int store_option_open(const char *given, enum store_mode mode, struct store **out,
                       struct err *err) MUST_USE;
 

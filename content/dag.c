@@ -23,6 +23,12 @@ static int each_pb_link(void *self, const struct dagpb_link *link, struct err *e
     return call->each(call->self, &link->cid, err);
 }
 
+bool dag_has_links(const struct cid *cid)
+{
+    uint32_t codec = cid_codec(cid);
+    return codec == CID_DAG_PB || codec == CID_DAG_CBOR || codec == CID_DAG_JSON;
+}
+
 int dag_each_link(const struct cid *cid, struct bytes block,
                   int (*each)(void *self, const struct cid *link, struct err *err), void *self,
                   struct err *err)

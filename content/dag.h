@@ -12,6 +12,9 @@
  */
 #define DAG_DEPTH_MAX 65536
 
+/* May the block link to others? By its codec alone: the block need not be here. */
+bool dag_has_links(const struct cid *cid);
+
 /* Calls `each` for every link of the block in order; checks the block as strictly as its codec
  * does. Other codecs (cbor, json, libp2p-key) have no links that we follow. ERR_MALFORMED with the
  * offset. */

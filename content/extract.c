@@ -39,9 +39,9 @@ static int make_symlink(struct extract *x, const struct extract_place *place, st
     if (place->depth > 0) /* as a file in such a folder */
         return symlinkat(text, place->folder, place->name) == 0 ? 0
                                                                 : err_errno(err, "make a symlink");
-    extract_name_temporary(name);
-    if (symlinkat(text, place->folder, name) != 0)
-        return err_errno(err, "make a symlink");
+    for (int i = 1; symlinkat(text, place->folder, extract_name_temporary(name)) != 0; i++)
+        if (errno != EEXIST || i == EXTRACT_NAME_TRIES)
+            return err_errno(err, "make a symlink");
     rc = extract_name_take(place, name, err);
     if (rc != 0)
         unlinkat(place->folder, name, 0);
@@ -157,10 +157,13 @@ static int extract_root_folder(struct extract *x, const struct extract_place *pl
 {
     char name[EXTRACT_NAME_TEMPORARY];
     struct extract_place temporary = *place;
-    extract_name_temporary(name);
     temporary.name = name;
     temporary.shown = place->name;
-    int rc = extract_folder(x, &temporary, root, err);
+    int rc = ERR_EXISTS;
+    for (int i = 0; rc == ERR_EXISTS && i < EXTRACT_NAME_TRIES; i++) {
+        extract_name_temporary(name);
+        rc = extract_folder(x, &temporary, root, err);
+    }
     if (rc == ERR_EXISTS)
         return rc; /* it is somebody else's */
     if (rc == 0) {

@@ -9,8 +9,7 @@
 #include "content/extract_internal.h"
 
 #define WINDOW_LEAVES 64
-#define PAIR          2   /* leaves that are hashed in lock-step */
-#define NAMES_TRIED   100 /* somebody else's file may have the name */
+#define PAIR          2 /* leaves that are hashed in lock-step */
 
 /* A file being written: leaves are gathered, then got, hashed and written in parts. */
 struct writing {
@@ -146,7 +145,7 @@ static int write_all(struct extract *x, struct jobs *jobs, int fd, const struct 
 static int make(const struct extract_place *place, char temporary[EXTRACT_NAME_TEMPORARY],
                 const char **name, int *fd, struct err *err)
 {
-    for (int i = 0; i < NAMES_TRIED; i++) {
+    for (int i = 0; i < EXTRACT_NAME_TRIES; i++) {
         *name = place->name;
         if (place->depth == 0)
             *name = extract_name_temporary(temporary);

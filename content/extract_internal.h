@@ -71,8 +71,9 @@ int extract_name_check(struct bytes name, struct err *err) MUST_USE;
 /* ERR_DENIED for a symlink's target that is absolute or steps more than `up` folders up; UINT_MAX:
  * any target that can be one. */
 int extract_name_check_target(struct bytes target, unsigned up, struct err *err) MUST_USE;
-/* A name that nothing has: never the same twice in this process. Returns `out`. */
+/* A name that nothing has, also not what an earlier process left: random. Returns `out`. */
 #define EXTRACT_NAME_TEMPORARY 64
+#define EXTRACT_NAME_TRIES     10
 const char *extract_name_temporary(char out[EXTRACT_NAME_TEMPORARY]);
 /* Gives `from` its name in the same folder. ERR_EXISTS if there is something by that name, unless
  * it is to be replaced. */

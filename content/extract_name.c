@@ -2,12 +2,12 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
-#include <stdatomic.h>
 #include <stdio.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
 #include "base/log.h"
+#include "base/random.h"
 #include "base/text.h"
 #include "content/directory.h"
 #include "content/extract_internal.h"
@@ -97,9 +97,9 @@ int extract_name_check_target(struct bytes target, unsigned up, struct err *err)
 
 const char *extract_name_temporary(char out[EXTRACT_NAME_TEMPORARY])
 {
-    static atomic_uint count;
-    snprintf(out, EXTRACT_NAME_TEMPORARY, ".colmeia-%d-%u.part", (int)getpid(),
-             atomic_fetch_add(&count, 1));
+    uint64_t random;
+    random_bytes(&random, sizeof random);
+    snprintf(out, EXTRACT_NAME_TEMPORARY, ".colmeia-%016llx.part", (unsigned long long)random);
     return out;
 }
 

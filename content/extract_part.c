@@ -12,6 +12,7 @@
 #include "base/files.h"
 #include "content/extract_internal.h"
 
+#define HEAD_BYTES      200 /* of OUT, if it is longer than most */
 #define TAIL_CHARACTERS 12
 #define OPENS_TRIED     10 /* another command may finish it between our opening and locking it */
 
@@ -27,10 +28,10 @@ static int name_part(struct extract_part *p, const struct cid *cid, struct err *
 {
     char text[CID_TEXT_MAX];
     size_t size = strlen(cid_format(cid, text));
-    const char *tail = size > TAIL_CHARACTERS ? text + size - TAIL_CHARACTERS : text;
-    int n = snprintf(p->part, sizeof p->part, "%s.%s.part", p->name, tail);
-    if (n < 0 || (size_t)n >= sizeof p->part)
+    if (strlen(p->name) > NAME_MAX)
         return err_set(err, ERR_USAGE, "the name %.100s... is too long", p->name);
+    const char *tail = size > TAIL_CHARACTERS ? text + size - TAIL_CHARACTERS : text;
+    snprintf(p->part, sizeof p->part, "%.*s.%.*s.part", HEAD_BYTES, p->name, TAIL_CHARACTERS, tail);
     return 0;
 }
 
@@ -58,14 +59,23 @@ int extract_part_open(const struct extract_options *o, const struct cid *cid, co
     return 0;
 }
 
-/* Is the open file still the one by that name, and a plain one? */
-static int check_open(const struct extract_part *p, int fd, bool *same, struct err *err)
+/* Is the open file still the one by that name, and, if it was `found`, one of ours alone? What
+ * another user put there could be changed by them later, and what has a second name is the file
+ * of somebody who would find our bytes in it. */
+static int check_open(const struct extract_part *p, int fd, bool found, bool *same, struct err *err)
 {
     struct stat open, named;
+    const char *why = NULL;
     if (fstat(fd, &open) != 0)
         return err_errno(err, "%s", p->part);
     if (!S_ISREG(open.st_mode))
-        return err_set(err, ERR_EXISTS, "%s is in the way, and is no plain file", p->part);
+        why = "is no plain file";
+    else if (found && open.st_uid != geteuid())
+        why = "belongs to another user";
+    else if (found && open.st_nlink > 1)
+        why = "has another name besides";
+    if (why != NULL)
+        return err_set(err, ERR_DENIED, "%s is in the way, and %s: remove it", p->part, why);
     *same = fstatat(p->place.folder, p->part, &named, AT_SYMLINK_NOFOLLOW) == 0 &&
             open.st_dev == named.st_dev && open.st_ino == named.st_ino;
     return 0;
@@ -74,15 +84,20 @@ static int check_open(const struct extract_part *p, int fd, bool *same, struct e
 static int open_once(struct extract_part *p, bool *same, struct err *err)
 {
     const struct files *f = files_posix();
-    int fd = openat(p->place.folder, p->part,
-                    O_RDWR | O_CREAT | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC, 0666);
+    int flags = O_RDWR | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC;
+    int fd = openat(p->place.folder, p->part, flags | O_CREAT | O_EXCL, 0666);
+    bool found = fd < 0 && errno == EEXIST;
+    if (found)
+        fd = openat(p->place.folder, p->part, flags);
+    if (found && fd < 0 && errno == ENOENT)
+        return 0; /* finished meanwhile: not the same */
     if (fd < 0)
         return err_errno(err, "make %s", p->part);
-    int rc = f->lock_fd(f->self, fd, false, NULL);
-    if (rc != 0)
+    int rc = f->lock_fd(f->self, fd, false, err);
+    if (rc == ERR_DENIED)
         rc = err_set(err, rc, "another command is writing %s", p->part);
     if (rc == 0)
-        rc = check_open(p, fd, same, err);
+        rc = check_open(p, fd, found, same, err);
     if (rc == 0 && *same)
         p->fd = fd;
     else

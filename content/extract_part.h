@@ -19,7 +19,8 @@ struct extract_part;
 int extract_part_open(const struct extract_options *o, const struct cid *cid, const char *out,
                       struct extract_part **p, struct err *err) MUST_USE;
 /* Makes the part or takes it up, once. ERR_LIMIT if `bytes` do not fit on the disk; ERR_DENIED if
- * another program fills it. */
+ * another program fills it, or something else has its name: no plain file, one of another user or
+ * with a second name. */
 int extract_part_begin(struct extract_part *p, uint64_t bytes, struct err *err) MUST_USE;
 /* Any thread, distinct ranges. */
 int extract_part_read(struct extract_part *p, uint64_t offset, void *data, size_t size,

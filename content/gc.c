@@ -8,7 +8,7 @@
 #include "content/pins.h"
 #include "content/store_internal.h"
 
-#define LACKING 1 /* in place.file: reached, but missing or damaged */
+#define LACKING 1 /* in place.file: reached, but missing */
 
 struct marking {
     struct store *store;
@@ -16,6 +16,7 @@ struct marking {
     struct digest_map marks; /* by the digest of the multihash where that is not sha2-256 */
     uint64_t identities;
     size_t count, capacity;
+    bool pinned;         /* marking from a pin, not from a model */
     struct cid *pending; /* whose links are still to be followed */
     struct buf block;
 };
@@ -84,26 +85,47 @@ static int push(struct marking *m, const struct cid *cid, struct err *err)
     return 0;
 }
 
+/* Is it known not to be here? A failure that leaves it open is one. */
+static int is_lacking(struct marking *m, const struct cid *cid, bool *lacking, struct err *err)
+{
+    int rc = store_look(m->store, cid, err);
+    *lacking = rc == ERR_NOTFOUND || rc == ERR_CORRUPT;
+    return *lacking ? 0 : rc;
+}
+
 /* A block without links need not be read. */
 static int reach(void *self, const struct cid *cid, struct err *err)
 {
     struct marking *m = self;
-    bool leaf = codec_bit(cid) == 8, known;
-    bool lacking = leaf && !is_marked(m, cid) && !store_has(m->store, cid);
-    int rc = set_mark(m, cid, lacking, &known, err);
+    bool leaf = !dag_has_links(cid), known, lacking = false;
+    int rc = leaf && !is_marked(m, cid) ? is_lacking(m, cid, &lacking, err) : 0;
+    if (rc == 0)
+        rc = set_mark(m, cid, lacking, &known, err);
     return rc != 0 || known || leaf ? rc : push(m, cid, err);
 }
 
+/* Is it the block that is at fault, rather than the machine? */
+static bool is_hole(int rc)
+{
+    return rc == ERR_NOTFOUND || rc == ERR_CORRUPT || rc == ERR_UNSUPPORTED || rc == ERR_MALFORMED;
+}
+
+/* What is below a block that cannot be read is not known, and would be swept with the rest. */
 static int follow(struct marking *m, const struct cid *cid, struct err *err)
 {
+    struct err why = {0};
     char text[CID_TEXT_MAX];
-    bool known;
-    int rc = store_get(m->store, cid, &m->block, err);
-    if (rc == ERR_NOTFOUND || rc == ERR_CORRUPT || rc == ERR_UNSUPPORTED)
-        return set_mark(m, cid, true, &known, err); /* what else is reached stays */
+    int rc = store_get(m->store, cid, &m->block, &why);
     if (rc == 0)
-        rc = dag_each_link(cid, buf_bytes(&m->block), reach, m, err);
-    return rc != 0 ? err_wrap(err, rc, "block %s", cid_format(cid, text)) : 0;
+        rc = dag_each_link(cid, buf_bytes(&m->block), reach, m, &why);
+    if (rc == 0)
+        return 0;
+    const char *advice = "";
+    if (is_hole(rc))
+        advice = m->pinned ? "; nothing was removed: fetch it again with `colmeia pin add --from`, "
+                             "or give the pin up with `colmeia pin rm`"
+                           : "; nothing was removed: fetch or import the model again";
+    return err_set(err, rc, "block %s: %.300s%s", cid_format(cid, text), why.text, advice);
 }
 
 static int mark_below(struct marking *m, const struct cid *root, struct err *err)
@@ -121,6 +143,7 @@ static int mark_pin(void *self, const struct pin *pin, struct err *err)
     struct marking *m = self;
     char text[CID_TEXT_MAX];
     int rc = 0;
+    m->pinned = true;
     if (pin->recursive)
         rc = mark_below(m, &pin->cid, err);
     return rc != 0 ? err_wrap(err, rc, "pin %s", cid_format(&pin->cid, text)) : 0;
@@ -130,19 +153,25 @@ static int mark_pin(void *self, const struct pin *pin, struct err *err)
 static int mark_direct(void *self, const struct pin *pin, struct err *err)
 {
     struct marking *m = self;
-    bool known;
+    bool known, lacking;
     if (pin->recursive || is_marked(m, &pin->cid))
         return 0;
-    return set_mark(m, &pin->cid, !store_has(m->store, &pin->cid), &known, err);
+    int rc = is_lacking(m, &pin->cid, &lacking, err);
+    return rc != 0 ? rc : set_mark(m, &pin->cid, lacking, &known, err);
 }
 
 static int mark_models(struct marking *m, struct err *err)
 {
     struct cid *roots = NULL;
     size_t count;
+    char text[CID_TEXT_MAX];
     int rc = store_model_list(m->store, &roots, &count, err);
-    for (size_t i = 0; rc == 0 && i < count; i++)
+    m->pinned = false;
+    for (size_t i = 0; rc == 0 && i < count; i++) {
         rc = mark_below(m, &roots[i], err);
+        if (rc != 0)
+            rc = err_wrap(err, rc, "model %s", cid_format(&roots[i], text));
+    }
     free(roots);
     return rc;
 }
@@ -167,20 +196,24 @@ static int sweep_single(void *self, const struct cid *cid, const char *path, str
     return 0;
 }
 
-/* One that is whole nowhere is not worth its place in a pack. */
 static bool keep(void *self, const uint8_t digest[HASH_BYTES])
 {
     struct marking *m = self;
     struct digest_place place;
-    return digest_map_get(&m->marks, digest, &place) && place.file != LACKING;
+    return digest_map_get(&m->marks, digest, &place);
 }
 
 static int sweep(struct marking *m, struct err *err)
 {
     struct packs_swept swept = {0};
-    int rc = store_each_single(m->store, sweep_single, m, err);
+    struct store *s = m->store;
+    int rc = packs_sweep(s->packs, keep, m, &swept, err); /* first: it stops before it removes */
     if (rc == 0)
-        rc = packs_sweep(m->store->packs, keep, m, &swept, err);
+        rc = store_each_single(s, sweep_single, m, err);
+    if (rc == 0)
+        rc = store_each_drop_temporary(s, err);
+    if (rc == 0)
+        rc = pins_sweep(s->files, s->root, err);
     m->out->blocks_removed += swept.blocks;
     m->out->bytes_removed += swept.bytes;
     m->out->missing += swept.damaged;

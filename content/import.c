@@ -22,14 +22,16 @@ static size_t trimmed(const char *path)
     return size;
 }
 
-/* A path that is given itself is followed if it is a symlink. */
+/* A symlink has no descriptor. */
 static int open_root(const char *path, int *fd, struct stat *s, struct err *err)
 {
-    if (stat(path, s) != 0)
+    if (lstat(path, s) != 0)
         return err_errno(err, "%s", path);
+    if (S_ISLNK(s->st_mode))
+        return 0;
     if (!S_ISREG(s->st_mode) && !S_ISDIR(s->st_mode))
-        return err_set(err, ERR_USAGE, "%s is neither a file nor a folder", path);
-    *fd = open(path, O_RDONLY | O_NONBLOCK | O_CLOEXEC);
+        return err_set(err, ERR_USAGE, "%s is neither a file nor a folder nor a symlink", path);
+    *fd = open(path, O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC);
     if (*fd < 0)
         return err_errno(err, "%s", path);
     if (fstat(*fd, s) != 0 || (!S_ISREG(s->st_mode) && !S_ISDIR(s->st_mode))) {
@@ -42,6 +44,8 @@ static int open_root(const char *path, int *fd, struct stat *s, struct err *err)
 static int take_root(struct import_window *w, struct import_entry *e, int fd, const struct stat *s,
                      struct err *err)
 {
+    if (S_ISLNK(s->st_mode))
+        return import_folder_symlink(w, e, AT_FDCWD, err);
     if (S_ISDIR(s->st_mode)) {
         int rc = import_folder(w, e, fd, err);
         close(fd);
@@ -81,11 +85,11 @@ int import_path(const struct import_options *o, const char *path, struct unixfs_
 uint64_t import_measure(const char *path, bool hidden)
 {
     struct stat s;
-    if (stat(path, &s) != 0)
+    if (lstat(path, &s) != 0)
         return 0;
     if (!S_ISDIR(s.st_mode))
-        return (uint64_t)s.st_size;
-    int fd = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+        return S_ISREG(s.st_mode) ? (uint64_t)s.st_size : 0;
+    int fd = open(path, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
     uint64_t bytes = fd < 0 ? 0 : import_folder_measure(fd, hidden);
     if (fd >= 0)
         close(fd);

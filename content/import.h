@@ -5,9 +5,9 @@
  * A window of chunks, gathered over as many files as it takes, is read, hashed (hash_sha256_many)
  * and written on all cores; memory does not grow with the size of a file, and for a folder only
  * with the number of its entries. A file that changes its size while it is read is refused. Folders
- * are taken in the byte order of names, symlinks as symlinks (never followed, but for a path given
- * itself), hidden names only if asked for; what is neither file, folder nor symlink is refused by
- * name.
+ * are taken in the byte order of names, symlinks as symlinks (never followed, nor is one that is
+ * given itself: as Kubo does it), hidden names only if asked for; what is neither file, folder nor
+ * symlink is refused by name.
  */
 #ifndef COLMEIA_CONTENT_IMPORT_H
 #define COLMEIA_CONTENT_IMPORT_H
@@ -17,6 +17,8 @@
 #include "content/store.h"
 
 #define IMPORT_DEPTH_MAX 256 /* folders in folders */
+/* Chunks of a file that is indexed without a copy: 32 bytes of memory each. */
+#define IMPORT_REFERENCES_MAX (1u << 20)
 
 struct import_options {
     const struct unixfs_profile *profile;
@@ -30,7 +32,7 @@ struct import_options {
     void *self;
 };
 
-/* A file, folder or symlink. ERR_NOTFOUND, ERR_USAGE (a special file), ERR_IO. */
+/* A file, folder or symlink. ERR_NOTFOUND, ERR_USAGE (a special file), ERR_IO, ERR_LIMIT. */
 int import_path(const struct import_options *o, const char *path, struct unixfs_child *root,
                 struct err *err) MUST_USE;
 /* A descriptor that is read to its end: standard input. */

@@ -76,7 +76,8 @@ static int list(int fd, bool hidden, struct names *out, struct err *err)
     return rc;
 }
 
-static int take_symlink(struct import_window *w, struct import_entry *link, int fd, struct err *err)
+int import_folder_symlink(struct import_window *w, struct import_entry *link, int fd,
+                          struct err *err)
 {
     char target[PATH_MAX];
     ssize_t size = readlinkat(fd, link->name, target, sizeof target);
@@ -136,7 +137,7 @@ static int take_name(struct import_window *w, struct import_entry *folder, int f
     if (fstatat(fd, name, &s, AT_SYMLINK_NOFOLLOW) != 0)
         return err_errno(err, "%s", e->path);
     if (S_ISLNK(s.st_mode))
-        return take_symlink(w, e, fd, err);
+        return import_folder_symlink(w, e, fd, err);
     if (S_ISDIR(s.st_mode))
         return take_folder(w, e, fd, err);
     if (S_ISREG(s.st_mode))

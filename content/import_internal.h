@@ -89,6 +89,9 @@ int import_window_end_stream(struct import_window *w, struct import_entry *strea
 /* What is in the folder open as `fd`, and its end. */
 int import_folder(struct import_window *w, struct import_entry *folder, int fd,
                   struct err *err) MUST_USE;
+/* The symlink link->name in it. */
+int import_folder_symlink(struct import_window *w, struct import_entry *link, int fd,
+                          struct err *err) MUST_USE;
 /* Bytes of all files in the folder open as `fd`; 0 if that cannot be told. */
 uint64_t import_folder_measure(int fd, bool hidden);
 

@@ -374,17 +374,27 @@ int import_window_push(struct import_window *w, const struct import_item *item, 
     return rc;
 }
 
+/* For the digests of all chunks. */
+static int take_memory(struct import_entry *file, uint32_t chunk, struct err *err)
+{
+    if (file->chunk_count > IMPORT_REFERENCES_MAX)
+        return err_set(err, ERR_LIMIT,
+                       "%s: %llu chunks of %u bytes, more than the %u that are indexed without a "
+                       "copy: choose a larger --chunker, or add it without --nocopy",
+                       file->path, (unsigned long long)file->chunk_count, chunk,
+                       IMPORT_REFERENCES_MAX);
+    file->digests = calloc((size_t)file->chunk_count, HASH_BYTES);
+    return file->digests != NULL ? 0 : err_set(err, ERR_NOMEM, "out of memory");
+}
+
 int import_window_file(struct import_window *w, struct import_entry *file, struct err *err)
 {
     uint32_t chunk = w->o->profile->chunk_bytes;
     /* An empty file is one leaf without bytes. */
     file->chunk_count = file->size == 0 ? 1 : (file->size + chunk - 1) / chunk;
-    if (w->o->no_copy && w->o->batch != NULL && file->size > 0) {
-        file->digests = calloc((size_t)file->chunk_count, HASH_BYTES);
-        if (file->digests == NULL)
-            return err_set(err, ERR_NOMEM, "out of memory");
-    }
     int rc = 0;
+    if (w->o->no_copy && w->o->batch != NULL && file->size > 0)
+        rc = take_memory(file, chunk, err);
     uint64_t left = file->size, count = file->chunk_count;
     for (uint64_t i = 0; rc == 0 && i < count; i++) {
         uint32_t size = left < chunk ? (uint32_t)left : chunk;

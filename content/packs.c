@@ -4,14 +4,14 @@
 #include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <sys/resource.h>
 #include <time.h>
 #include <unistd.h>
 
 #include "content/packs_internal.h"
 
-#define LOOKS_MAX     4 /* at a list that keeps changing */
-#define REFERENCE_MAX (FILES_PATH_MAX + 64)
-#define SETTLED_NS    100000000u /* a folder's time is only so fine */
+#define LOOKS_MAX  4          /* at a list that keeps changing */
+#define SETTLED_NS 100000000u /* a folder's time is only so fine */
 
 int packs_path(const struct packs *p, const char *name, const char *suffix,
                char out[FILES_PATH_MAX], struct err *err)
@@ -59,38 +59,12 @@ void packs_list_remove(struct packs *p, struct packs_file *file)
         }
 }
 
-/* Lines: path, size, modification time in ns. */
-static int read_reference(struct packs *p, struct packs_file *file)
-{
-    char path[FILES_PATH_MAX];
-    unsigned long long size, mtime;
-    int end = 0;
-    struct buf text = buf_new(REFERENCE_MAX);
-    int rc = packs_path(p, file->name, ".ref", path, NULL);
-    if (rc == 0)
-        rc = files_load(p->files, path, &text, NULL);
-    char *line = rc == 0 ? strchr(buf_text(&text), '\n') : NULL;
-    if (line != NULL && text.data[0] == '/' && strlen(buf_text(&text)) == text.size &&
-        sscanf(line + 1, "%20llu\n%20llu%n", &size, &mtime, &end) == 2 &&
-        strcmp(line + 1 + end, "\n") == 0) {
-        *line = '\0';
-        file->path = strdup(buf_text(&text));
-        file->file_bytes = size;
-        file->mtime_ns = mtime;
-    } else {
-        rc = ERR_CORRUPT;
-    }
-    buf_fini(&text);
-    return rc != 0 || file->path == NULL ? ERR_CORRUPT : 0;
-}
-
 struct listing {
     struct packs *packs;
     uint64_t number;
     bool news;
 };
 
-/* One that is no pack any more (a reference that cannot be read) is passed over. */
 static int see_name(void *arg, const char *name, struct err *err)
 {
     struct listing *l = arg;
@@ -113,10 +87,6 @@ static int see_name(void *arg, const char *name, struct err *err)
         return err_set(err, ERR_NOMEM, "out of memory");
     file->sealed = true;
     file->seen = l->number;
-    if (reference && read_reference(p, file) != 0) {
-        packs_file_free(p->files, file);
-        return 0;
-    }
     pthread_mutex_lock(&p->mutex);
     int rc = packs_list_add(p, file, err);
     pthread_mutex_unlock(&p->mutex);
@@ -177,17 +147,27 @@ static int look_again(struct packs *p, bool *news, struct err *err)
 {
     struct files_stat st;
     *news = false;
-    if (p->files->stat(p->files->self, p->folder, &st, NULL) != 0)
-        return 0; /* no folder, no packs */
+    int rc = p->files->stat(p->files->self, p->folder, &st, err);
+    if (rc != 0)
+        return rc == ERR_NOTFOUND ? 0 : rc; /* no folder, no packs */
     pthread_mutex_lock(&p->mutex);
     bool same = p->folder_mtime_ns != 0 && p->folder_mtime_ns == st.mtime_ns;
     pthread_mutex_unlock(&p->mutex);
     if (same)
         return 0;
     pthread_mutex_lock(&p->listing);
-    int rc = list_folder(p, st.mtime_ns, news, err);
+    rc = list_folder(p, st.mtime_ns, news, err);
     pthread_mutex_unlock(&p->listing);
     return rc;
+}
+
+/* Two descriptors a pack, and as many for everything else. */
+static unsigned open_max(void)
+{
+    struct rlimit limit;
+    if (getrlimit(RLIMIT_NOFILE, &limit) != 0 || limit.rlim_cur / 4 >= PACKS_OPEN_MAX)
+        return PACKS_OPEN_MAX;
+    return (unsigned)(limit.rlim_cur / 4);
 }
 
 int packs_open(const struct files *f, const char *folder, bool write, struct packs **out,
@@ -202,6 +182,7 @@ int packs_open(const struct files *f, const char *folder, bool write, struct pac
     pthread_cond_init(&p->written, NULL);
     p->files = f;
     p->write = write;
+    p->open_max = open_max();
     int rc = strlen(folder) < sizeof p->folder ? 0 : err_set(err, ERR_LIMIT, "path too long");
     if (rc == 0)
         memcpy(p->folder, folder, strlen(folder) + 1);
@@ -234,63 +215,91 @@ void packs_close(struct packs *p)
 
 /* --- looking up --- */
 
-typedef bool hit_use(void *self, const struct packs_hit *hit);
+typedef int hit_use(void *self, const struct packs_hit *hit, struct err *err);
 
-static bool use_part(struct packs *p, const uint8_t digest[HASH_BYTES], hit_use *use, void *self)
+struct search {
+    struct packs *packs;
+    const uint8_t *digest;
+    hit_use *use;
+    void *self;
+    int rc; /* the first failure that was more than not finding it */
+    struct err *err;
+};
+
+/* Is the search over? One failure is not forgotten because the digest was not in other packs
+ * either: "not here" must be known, or gc would remove what it could not see. */
+static bool ends_search(struct search *s, int rc)
 {
+    if (rc == 0)
+        return true;
+    if (rc != ERR_NOTFOUND && s->rc == ERR_NOTFOUND) {
+        s->rc = rc;
+        s->err = NULL; /* it has its sentence */
+    }
+    return false;
+}
+
+static bool use_part(struct search *s)
+{
+    struct packs *p = s->packs;
     struct packs_hit hit = {0};
     struct digest_place place;
     pthread_mutex_lock(&p->mutex);
     for (struct packs_part *part = p->parts; part != NULL && hit.file == NULL; part = part->next)
-        if (digest_map_get(&part->map, digest, &place) && (place.file & PACKS_ENTRY_UNDONE) == 0) {
+        if (digest_map_get(&part->map, s->digest, &place) &&
+            (place.file & PACKS_ENTRY_UNDONE) == 0) {
             hit.file = part->file;
             hit.file->users++;
         }
     pthread_mutex_unlock(&p->mutex);
     if (hit.file == NULL)
         return false;
-    memcpy(hit.entry.digest, digest, HASH_BYTES);
+    memcpy(hit.entry.digest, s->digest, HASH_BYTES);
     hit.entry.offset = place.offset;
     hit.entry.size = place.size;
     hit.entry.codec = place.file;
-    bool used = use(self, &hit);
+    bool over = ends_search(s, s->use(s->self, &hit, s->err));
     packs_file_release(p, hit.file);
-    return used;
+    return over;
 }
 
 /* Takes the file out of use. */
-static bool use_file(struct packs *p, struct packs_file *file, const uint8_t digest[HASH_BYTES],
-                     hit_use *use, void *self)
+static bool use_file(struct search *s, struct packs_file *file)
 {
+    struct packs *p = s->packs;
     struct packs_hit hit = {.file = file};
-    bool used = packs_file_find(p, file, digest, &hit.entry, NULL) == 0 &&
-                hit.entry.size <= BLOCK_BYTES_MAX && use(self, &hit);
-    if (used) {
+    int rc = packs_file_find(p, file, s->digest, &hit.entry, s->err);
+    if (rc == 0 && hit.entry.size > BLOCK_BYTES_MAX)
+        rc = ERR_NOTFOUND;
+    if (rc == 0)
+        rc = s->use(s->self, &hit, s->err);
+    if (rc == 0) {
         pthread_mutex_lock(&p->mutex);
         file->used = ++p->ticks;
         pthread_mutex_unlock(&p->mutex);
     }
     packs_file_release(p, file);
-    return used;
+    return ends_search(s, rc);
 }
 
 /* Begins with the pack where something was found last: blocks are read in the order in which they
  * came. */
-static bool use_list(struct packs *p, const uint8_t digest[HASH_BYTES], hit_use *use, void *self)
+static bool use_list(struct search *s)
 {
+    struct packs *p = s->packs;
     pthread_mutex_lock(&p->mutex);
     size_t hint = p->hint;
     pthread_mutex_unlock(&p->mutex);
     size_t first = hint;
-    struct packs_file *file = packs_file_take_likely(p, &first, digest);
+    struct packs_file *file = packs_file_take_likely(p, &first, s->digest);
     if (file != NULL && first != hint)
         packs_file_release(p, file);
-    else if (file != NULL && use_file(p, file, digest, use, self))
+    else if (file != NULL && use_file(s, file))
         return true;
-    for (size_t i = 0; (file = packs_file_take_likely(p, &i, digest)) != NULL; i++) {
+    for (size_t i = 0; (file = packs_file_take_likely(p, &i, s->digest)) != NULL; i++) {
         if (i == hint) {
             packs_file_release(p, file);
-        } else if (use_file(p, file, digest, use, self)) {
+        } else if (use_file(s, file)) {
             pthread_mutex_lock(&p->mutex);
             p->hint = i;
             pthread_mutex_unlock(&p->mutex);
@@ -300,40 +309,44 @@ static bool use_list(struct packs *p, const uint8_t digest[HASH_BYTES], hit_use 
     return false;
 }
 
-bool packs_each_hit(struct packs *p, const uint8_t digest[HASH_BYTES], bool sealed,
-                    bool (*use)(void *self, const struct packs_hit *hit), void *self)
+int packs_each_hit(struct packs *p, const uint8_t digest[HASH_BYTES], bool sealed, hit_use *use,
+                   void *self, struct err *err)
 {
+    struct search s = {
+        .packs = p, .digest = digest, .use = use, .self = self, .rc = ERR_NOTFOUND, .err = err};
     bool again = true;
     for (unsigned n = 0; again && n < LOOKS_MAX; n++) {
-        if (!sealed && use_part(p, digest, use, self))
-            return true;
+        if (!sealed && use_part(&s))
+            return 0;
         pthread_mutex_lock(&p->mutex);
         uint64_t generation = p->generation;
         pthread_mutex_unlock(&p->mutex);
-        if (use_list(p, digest, use, self))
-            return true;
-        if (look_again(p, &again, NULL) != 0)
-            return false;
+        if (use_list(&s))
+            return 0;
+        int rc = look_again(p, &again, s.err);
+        if (rc != 0)
+            return s.rc != ERR_NOTFOUND ? s.rc : rc;
         pthread_mutex_lock(&p->mutex);
         again = again || generation != p->generation;
         pthread_mutex_unlock(&p->mutex);
     }
-    return false;
+    return s.rc;
 }
 
-static bool use_any(void *self, const struct packs_hit *hit)
+static int use_any(void *self, const struct packs_hit *hit, struct err *err)
 {
     (void)self;
     (void)hit;
-    return true;
+    (void)err;
+    return 0;
 }
 
-bool packs_has(struct packs *p, const uint8_t digest[HASH_BYTES])
+int packs_has(struct packs *p, const uint8_t digest[HASH_BYTES], struct err *err)
 {
-    return packs_each_hit(p, digest, false, use_any, NULL);
+    return packs_each_hit(p, digest, false, use_any, NULL, err);
 }
 
-static bool is_digest(struct bytes block, const uint8_t digest[HASH_BYTES])
+bool packs_hit_is_block(struct bytes block, const uint8_t digest[HASH_BYTES])
 {
     uint8_t found[HASH_BYTES];
     hash_sha256(block, found);
@@ -359,8 +372,9 @@ int packs_hit_read(struct packs *p, const struct packs_hit *hit, struct buf *out
     rc = buf_check(out, err);
     if (rc == 0)
         rc = f->read(f->self, fd, hit->entry.offset, data, hit->entry.size, err);
-    if (file->reference && rc != ERR_NOMEM && rc != ERR_LIMIT &&
-        (rc != 0 || !is_digest(bytes_of(data, hit->entry.size), hit->entry.digest)))
+    if (file->reference &&
+        (rc == ERR_CORRUPT ||
+         (rc == 0 && !packs_hit_is_block(bytes_of(data, hit->entry.size), hit->entry.digest))))
         rc = err_set(err, ERR_CORRUPT, "%.600s has changed since it was added with --nocopy",
                      file->path);
     else if (rc != 0)
@@ -371,25 +385,23 @@ int packs_hit_read(struct packs *p, const struct packs_hit *hit, struct buf *out
     return rc;
 }
 
-/* The first failure is the one that is said, if nothing better is found. */
 struct reading {
     struct packs *packs;
     struct buf *out;
     char *where;
     bool hash, failed;
-    int rc;
-    struct err *err;
 };
 
-static bool use_bytes(void *self, const struct packs_hit *hit)
+/* The first failure's place is the one that is said, if nothing better is found. */
+static int use_bytes(void *self, const struct packs_hit *hit, struct err *err)
 {
     struct reading *r = self;
     char where[FILES_PATH_MAX];
-    struct err *err = r->failed ? NULL : r->err;
     size_t before = r->out->size;
     int rc = packs_hit_read(r->packs, hit, r->out, where, err);
     if (rc == 0 && r->hash && !hit->file->reference &&
-        !is_digest(bytes_of(r->out->data + before, r->out->size - before), hit->entry.digest)) {
+        !packs_hit_is_block(bytes_of(r->out->data + before, r->out->size - before),
+                            hit->entry.digest)) {
         struct cid cid = packs_entries_cid(&hit->entry);
         char text[CID_TEXT_MAX];
         r->out->size = before;
@@ -398,55 +410,52 @@ static bool use_bytes(void *self, const struct packs_hit *hit)
     }
     if (rc == 0 || !r->failed)
         memcpy(r->where, where, sizeof where);
-    if (rc != 0 && !r->failed)
-        r->rc = rc;
     r->failed = r->failed || rc != 0;
-    return rc == 0;
-}
-
-static int read_digest(struct reading *r, const uint8_t digest[HASH_BYTES])
-{
-    if (packs_each_hit(r->packs, digest, false, use_bytes, r))
-        return 0;
-    return r->failed ? r->rc : ERR_NOTFOUND;
+    return rc;
 }
 
 int packs_read(struct packs *p, const uint8_t digest[HASH_BYTES], struct buf *out,
                char where[FILES_PATH_MAX], struct err *err)
 {
-    struct reading r = {.packs = p, .out = out, .where = where, .err = err};
-    return read_digest(&r, digest);
+    struct reading r = {.packs = p, .out = out, .where = where};
+    return packs_each_hit(p, digest, false, use_bytes, &r, err);
 }
 
 int packs_get(struct packs *p, const uint8_t digest[HASH_BYTES], struct buf *out,
               char where[FILES_PATH_MAX], struct err *err)
 {
-    struct reading r = {.packs = p, .out = out, .where = where, .hash = true, .err = err};
-    return read_digest(&r, digest);
+    struct reading r = {.packs = p, .out = out, .where = where, .hash = true};
+    return packs_each_hit(p, digest, false, use_bytes, &r, err);
+}
+
+bool packs_hit_is_equal(struct packs *p, const struct packs_hit *hit, struct bytes block,
+                        struct buf *room)
+{
+    char where[FILES_PATH_MAX];
+    buf_clear(room);
+    return !hit->file->reference && hit->entry.size == block.size &&
+           packs_hit_read(p, hit, room, where, NULL) == 0 && bytes_equal(buf_bytes(room), block);
 }
 
 struct comparing {
     struct packs *packs;
     struct bytes block;
-    struct buf found;
+    struct buf room;
 };
 
-static bool use_equal(void *self, const struct packs_hit *hit)
+static int use_equal(void *self, const struct packs_hit *hit, struct err *err)
 {
     struct comparing *c = self;
-    char where[FILES_PATH_MAX];
-    buf_clear(&c->found);
-    return !hit->file->reference && hit->entry.size == c->block.size &&
-           packs_hit_read(c->packs, hit, &c->found, where, NULL) == 0 &&
-           bytes_equal(buf_bytes(&c->found), c->block);
+    (void)err;
+    return packs_hit_is_equal(c->packs, hit, c->block, &c->room) ? 0 : ERR_NOTFOUND;
 }
 
 bool packs_has_whole(struct packs *p, const uint8_t digest[HASH_BYTES], struct bytes block)
 {
-    struct comparing c = {.packs = p, .block = block, .found = buf_new(BLOCK_BYTES_MAX)};
-    bool whole = packs_each_hit(p, digest, true, use_equal, &c);
-    buf_fini(&c.found);
-    return whole;
+    struct comparing c = {.packs = p, .block = block, .room = buf_new(BLOCK_BYTES_MAX)};
+    int rc = packs_each_hit(p, digest, true, use_equal, &c, NULL);
+    buf_fini(&c.room);
+    return rc == 0;
 }
 
 struct finding {
@@ -454,91 +463,115 @@ struct finding {
     struct packs_place *out;
 };
 
-static bool use_place(void *self, const struct packs_hit *hit)
+static int use_place(void *self, const struct packs_hit *hit, struct err *err)
 {
     struct finding *f = self;
     int fd;
-    if (packs_file_open_data(f->packs, hit->file, &fd, NULL) != 0)
-        return false;
+    int rc = packs_file_open_data(f->packs, hit->file, &fd, err);
+    if (rc != 0)
+        return rc;
     int given = hit->file->reference ? fd : fcntl(fd, F_DUPFD_CLOEXEC, 0);
+    if (given < 0)
+        return err_errno(err, "pack %s/%s", f->packs->folder, hit->file->name);
     *f->out = (struct packs_place){.fd = given,
                                    .offset = hit->entry.offset,
                                    .size = hit->entry.size,
                                    .reference = hit->file->reference};
-    return given >= 0;
+    return 0;
 }
 
 int packs_find(struct packs *p, const uint8_t digest[HASH_BYTES], struct packs_place *out,
                struct err *err)
 {
     struct finding f = {.packs = p, .out = out};
-    (void)err;
-    return packs_each_hit(p, digest, false, use_place, &f) ? 0 : ERR_NOTFOUND;
+    return packs_each_hit(p, digest, false, use_place, &f, err);
 }
 
+/* A pack that cannot be synced fails the whole: another copy may be a damaged one. */
 struct syncing {
     struct packs *packs;
     int rc;
-    struct err *err;
 };
 
-static bool use_sync(void *self, const struct packs_hit *hit)
+static int use_sync(void *self, const struct packs_hit *hit, struct err *err)
 {
     struct syncing *s = self;
-    s->rc = packs_file_sync(s->packs, hit->file, s->err);
-    return true;
+    s->rc = packs_file_sync(s->packs, hit->file, err);
+    return 0;
 }
 
 int packs_sync(struct packs *p, const uint8_t digest[HASH_BYTES], struct err *err)
 {
-    struct syncing s = {.packs = p, .err = err};
-    return packs_each_hit(p, digest, false, use_sync, &s) ? s.rc : ERR_NOTFOUND;
+    struct syncing s = {.packs = p};
+    int rc = packs_each_hit(p, digest, false, use_sync, &s, err);
+    return rc != 0 ? rc : s.rc;
 }
 
 /* --- the whole --- */
 
-static int each_of_file(struct packs *p, struct packs_file *file,
-                        int (*each)(void *self, const struct cid *cid,
-                                    const struct packs_place *place, const char *where,
-                                    struct err *err),
-                        void *self, struct err *err)
+struct each {
+    struct packs *packs;
+    packs_each_block *each;
+    packs_each_damaged *damaged;
+    void *self;
+};
+
+static int each_entry(const struct each *e, struct packs_file *file, int fd,
+                      const struct packs_entries *list, struct err *err)
 {
     char where[FILES_PATH_MAX];
-    struct packs_entries list = {0};
-    int fd = -1;
-    int rc = packs_file_entries(p, file, &list, err);
-    if (rc == 0)
-        rc = packs_file_open_data(p, file, &fd, err);
-    if (rc == ERR_CORRUPT && file->reference && list.count > 0)
-        rc = 0; /* the file elsewhere is gone; its blocks' names are not */
-    for (size_t i = 0; rc == 0 && i < list.count; i++) {
-        const struct packs_entry *e = &list.entries[i];
-        struct cid cid = packs_entries_cid(e);
+    int rc = 0;
+    for (size_t i = 0; rc == 0 && i < list->count; i++) {
+        const struct packs_entry *entry = &list->entries[i];
+        struct cid cid = packs_entries_cid(entry);
         struct packs_place place = {
-            .fd = fd, .offset = e->offset, .size = e->size, .reference = file->reference};
+            .fd = fd, .offset = entry->offset, .size = entry->size, .reference = file->reference};
         if (file->reference)
             snprintf(where, sizeof where, "%.3900s at offset %llu", file->path,
-                     (unsigned long long)e->offset);
+                     (unsigned long long)entry->offset);
         else
-            snprintf(where, sizeof where, "%s/%s.car at offset %llu", p->folder, file->name,
-                     (unsigned long long)e->offset);
-        rc = each(self, &cid, &place, where, err);
+            snprintf(where, sizeof where, "%s/%s.car at offset %llu", e->packs->folder, file->name,
+                     (unsigned long long)entry->offset);
+        rc = e->each(e->self, &cid, &place, where, err);
+    }
+    return rc;
+}
+
+/* One that cannot be looked into is said, and does not hide the others. */
+static int each_of_file(const struct each *e, struct packs_file *file, struct err *err)
+{
+    struct packs *p = e->packs;
+    struct packs_entries list = {0};
+    struct err why = {0};
+    char where[FILES_PATH_MAX];
+    int fd = -1;
+    int rc = packs_file_entries(p, file, &list, &why);
+    if (rc == 0)
+        rc = packs_file_open_data(p, file, &fd, &why);
+    if (rc == ERR_CORRUPT && file->reference && list.count > 0)
+        rc = 0; /* the file elsewhere is gone; its blocks' names are not */
+    if (rc == 0) {
+        rc = each_entry(e, file, fd, &list, err);
+    } else if (rc == ERR_NOMEM || e->damaged == NULL) {
+        rc = err_set(err, rc, "%s", why.text);
+    } else {
+        snprintf(where, sizeof where, "%s/%s", p->folder, file->name);
+        rc = e->damaged(e->self, where, &why, err);
     }
     packs_file_close_data(p, file, fd);
     packs_entries_fini(&list);
     return rc;
 }
 
-int packs_each(struct packs *p,
-               int (*each)(void *self, const struct cid *cid, const struct packs_place *place,
-                           const char *where, struct err *err),
-               void *self, struct err *err)
+int packs_each(struct packs *p, packs_each_block *each, packs_each_damaged *damaged, void *self,
+               struct err *err)
 {
+    struct each e = {.packs = p, .each = each, .damaged = damaged, .self = self};
     struct packs_file *file;
     bool news;
     int rc = look_again(p, &news, err);
     for (size_t i = 0; rc == 0 && (file = packs_file_take(p, i)) != NULL; i++) {
-        rc = each_of_file(p, file, each, self, err);
+        rc = each_of_file(&e, file, err);
         packs_file_release(p, file);
     }
     return rc;
@@ -573,7 +606,14 @@ int packs_stat(struct packs *p, struct packs_stat *out, struct err *err)
     *out = (struct packs_stat){0};
     int rc = look_again(p, &news, err);
     for (size_t i = 0; rc == 0 && (file = packs_file_take(p, i)) != NULL; i++) {
-        rc = stat_file(p, file, out, err);
+        struct err why = {0};
+        rc = stat_file(p, file, out, &why);
+        if (rc != 0 && out->damaged++ == 0)
+            out->first_damaged = why;
+        if (rc != ERR_NOMEM)
+            rc = 0;
+        else
+            rc = err_set(err, rc, "%s", why.text);
         packs_file_release(p, file);
     }
     return rc;

@@ -48,20 +48,23 @@ struct packs_place {
     bool reference; /* bytes of a file that others may change: to be hashed before they are used */
 };
 
-bool packs_has(struct packs *p, const uint8_t digest[HASH_BYTES]);
+/* What looks a digest up returns 0, ERR_NOTFOUND without a sentence if it is nowhere, or the first
+ * other failure: with an index that cannot be read it is not known whether the block is here.
+ * What was not found is looked for again, a few times, as long as the folder changes; what cannot
+ * be read is looked for elsewhere. */
+int packs_has(struct packs *p, const uint8_t digest[HASH_BYTES], struct err *err) MUST_USE;
 /* Appends the block's bytes, unhashed (a reference's hashed), to `out`; `where` says file and
- * offset for a sentence. ERR_NOTFOUND without a sentence. What was not found is looked for once
- * more if the folder has changed; what cannot be read is looked for elsewhere. */
+ * offset for a sentence. */
 int packs_read(struct packs *p, const uint8_t digest[HASH_BYTES], struct buf *out,
                char where[FILES_PATH_MAX], struct err *err) MUST_USE;
 /* The same hashed: a damaged one is passed over for a whole one elsewhere; ERR_CORRUPT names the
  * first damaged. */
 int packs_get(struct packs *p, const uint8_t digest[HASH_BYTES], struct buf *out,
               char where[FILES_PATH_MAX], struct err *err) MUST_USE;
-/* Is the block in a sealed pack, and no reference, with exactly these bytes? */
+/* Is the block in a sealed pack, and no reference, with exactly these bytes? What is not known
+ * counts as no: it is written again. */
 bool packs_has_whole(struct packs *p, const uint8_t digest[HASH_BYTES], struct bytes block);
-/* Makes durable what holds the block, unless this process did so before; ERR_NOTFOUND without a
- * sentence. */
+/* Makes durable what holds the block, unless this process did so before. */
 int packs_sync(struct packs *p, const uint8_t digest[HASH_BYTES], struct err *err) MUST_USE;
 /* Where it lies, for sendfile. */
 int packs_find(struct packs *p, const uint8_t digest[HASH_BYTES], struct packs_place *out,
@@ -94,15 +97,20 @@ void packs_batch_free(struct packs_batch *b);
 
 struct packs_stat {
     uint64_t packs, blocks, bytes, references;
+    uint64_t damaged; /* packs and references that could not be looked into: not in the rest */
+    struct err first_damaged;
 };
 
 int packs_stat(struct packs *p, struct packs_stat *out, struct err *err) MUST_USE;
 /* Every sealed pack's blocks, in the order of the files; the CID as it was put. The place's
- * descriptor is not the callee's to close; -1: the file elsewhere is gone. */
-int packs_each(struct packs *p,
-               int (*each)(void *self, const struct cid *cid, const struct packs_place *place,
-                           const char *where, struct err *err),
-               void *self, struct err *err) MUST_USE;
+ * descriptor is not the callee's to close; -1: the file elsewhere is gone. A pack that cannot be
+ * looked into goes to `damaged`, and the rest goes on; NULL: it is the end. */
+typedef int packs_each_block(void *self, const struct cid *cid, const struct packs_place *place,
+                             const char *where, struct err *err);
+typedef int packs_each_damaged(void *self, const char *where, const struct err *why,
+                               struct err *err);
+int packs_each(struct packs *p, packs_each_block *each, packs_each_damaged *damaged, void *self,
+               struct err *err) MUST_USE;
 
 struct packs_swept {
     uint64_t blocks, bytes; /* that went */
@@ -110,8 +118,9 @@ struct packs_swept {
 };
 
 /* Keeps the blocks for which `keep` says so, removes or rewrites (hashing) the packs that hold
- * others; adds what went to `out`. A reference pack goes when none of its blocks is kept. Nobody
- * else may have the packs open. */
+ * others; adds what went to `out`. A reference pack goes when none of its blocks is kept, or its
+ * index is damaged. Nothing goes if any other index cannot be read. Nobody else may have the packs
+ * open. */
 int packs_sweep(struct packs *p, bool (*keep)(void *self, const uint8_t digest[HASH_BYTES]),
                 void *self, struct packs_swept *out, struct err *err) MUST_USE;
 

@@ -4,6 +4,7 @@
 
 #include "base/fault.h"
 #include "base/random.h"
+#include "content/car.h"
 #include "content/pack.h"
 #include "content/packs_internal.h"
 
@@ -265,7 +266,10 @@ static int close_part(struct packs_batch *b, struct packs_part *part, struct err
     if (!sealed)
         file->gone = true; /* freed with its last reader */
     pthread_mutex_unlock(&p->mutex);
-    packs_file_release(p, file);
+    if (sealed)
+        packs_file_retire(p, file);
+    else
+        packs_file_release(p, file);
     part->file = NULL;
     free_part(p, part);
     return rc;
@@ -335,33 +339,28 @@ static bool in_batch(const struct packs_batch *b, const uint8_t digest[HASH_BYTE
 struct comparing {
     struct packs_batch *batch;
     struct bytes block;
-    struct buf found;
+    struct buf room;
 };
 
-/* Nothing is relied on that others may change. */
-static bool use_equal(void *self, const struct packs_hit *hit)
+static int use_equal(void *self, const struct packs_hit *hit, struct err *err)
 {
     struct comparing *c = self;
     struct packs *p = c->batch->packs;
-    char where[FILES_PATH_MAX];
-    if (hit->file->reference || hit->entry.size != c->block.size)
-        return false;
-    buf_clear(&c->found);
-    if (packs_hit_read(p, hit, &c->found, where, NULL) != 0 ||
-        !bytes_equal(buf_bytes(&c->found), c->block))
-        return false;
+    if (!packs_hit_is_equal(p, hit, c->block, &c->room))
+        return ERR_NOTFOUND;
     pthread_mutex_lock(&p->mutex);
-    int rc = remember(c->batch, hit->file, NULL);
+    int rc = remember(c->batch, hit->file, err);
     pthread_mutex_unlock(&p->mutex);
-    return rc == 0;
+    return rc;
 }
 
+/* What is not known counts as no: the block is written again. */
 static bool is_whole(struct packs_batch *b, const uint8_t digest[HASH_BYTES], struct bytes block)
 {
-    struct comparing c = {.batch = b, .block = block, .found = buf_new(BLOCK_BYTES_MAX)};
-    bool whole = packs_each_hit(b->packs, digest, true, use_equal, &c);
-    buf_fini(&c.found);
-    return whole;
+    struct comparing c = {.batch = b, .block = block, .room = buf_new(BLOCK_BYTES_MAX)};
+    int rc = packs_each_hit(b->packs, digest, true, use_equal, &c, NULL);
+    buf_fini(&c.room);
+    return rc == 0;
 }
 
 /* Where a section goes. */
@@ -376,14 +375,14 @@ struct slot {
 static int reserve(struct packs_batch *b, const struct cid *cid, size_t block_bytes,
                    struct slot *out, struct err *err)
 {
-    uint8_t head[PACK_SECTION_HEAD_MAX];
+    uint8_t head[CAR_SECTION_HEAD_MAX];
     struct packs_part *part = b->part;
     out->present = in_batch(b, cid_digest(cid));
     if (b->failed != 0)
         return err_set(err, b->failed, "packs in %s: a write failed before", b->packs->folder);
     if (out->present || part == NULL)
         return 0;
-    size_t size = pack_section_head(cid, (uint32_t)block_bytes, head);
+    size_t size = car_section_head(cid, block_bytes, head);
     out->place = (struct digest_place){
         .offset = part->end + size,
         .size = (uint32_t)block_bytes,
@@ -497,12 +496,11 @@ static int chunk_entries(const struct chunks *c, size_t from, size_t to, struct 
 /* Text and index under the part's lock, so that a process that starts meanwhile leaves both alone.
  */
 static int write_reference(struct packs_batch *b, struct packs_file *file, const char *path,
-                           const struct files_stat *st, struct packs_entries *list)
+                           struct packs_entries *list)
 {
     struct packs *p = b->packs;
-    char text[FILES_PATH_MAX + 64], index[FILES_PATH_MAX];
-    int size = snprintf(text, sizeof text, "%s\n%llu\n%llu\n", path, (unsigned long long)st->size,
-                        (unsigned long long)st->mtime_ns);
+    char text[FILES_PATH_MAX + 2], index[FILES_PATH_MAX];
+    int size = snprintf(text, sizeof text, "%s\n", path);
     int rc = p->files->write(p->files->self, file->data_fd, 0, text, (size_t)size, NULL);
     if (rc == 0)
         rc = packs_path(p, file->name, ".index", index, NULL);
@@ -513,21 +511,19 @@ static int write_reference(struct packs_batch *b, struct packs_file *file, const
     file->reference = true;
     file->checked = true;
     file->count = list->count;
-    file->file_bytes = st->size;
-    file->mtime_ns = st->mtime_ns;
     file->path = strdup(path);
     if (rc == 0 && file->path == NULL)
         rc = ERR_NOMEM;
     return rc == 0 ? publish(b, file, NULL) : rc;
 }
 
-static int put_reference(struct packs_batch *b, const char *path, const struct files_stat *st,
-                         struct packs_entries *list, struct err *err)
+static int put_reference(struct packs_batch *b, const char *path, struct packs_entries *list,
+                         struct err *err)
 {
     struct packs_file *file = NULL;
     int rc = create_file(b->packs, &file, err);
     if (rc == 0) {
-        rc = write_reference(b, file, path, st, list);
+        rc = write_reference(b, file, path, list);
         if (rc != 0) {
             discard(b->packs, file);
             packs_file_free(b->packs->files, file);
@@ -563,7 +559,7 @@ int packs_batch_reference(struct packs_batch *b, const char *path, uint64_t file
         struct packs_entries list = {0};
         rc = chunk_entries(&c, from, to, &list, err);
         if (rc == 0)
-            rc = put_reference(b, path, &st, &list, err);
+            rc = put_reference(b, path, &list, err);
         packs_entries_fini(&list);
     }
     return rc;

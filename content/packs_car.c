@@ -2,6 +2,7 @@
 #include <stdlib.h>
 
 #include "base/fault.h"
+#include "content/car.h"
 #include "content/pack.h"
 #include "content/packs_internal.h"
 
@@ -11,14 +12,10 @@
 static int check_block(const struct files *f, int fd, const struct packs_entry *e, uint8_t *room,
                        struct err *err)
 {
-    uint8_t digest[HASH_BYTES];
     int rc = f->read(f->self, fd, e->offset, room, e->size, err);
-    if (rc != 0)
-        return rc;
-    hash_sha256(bytes_of(room, e->size), digest);
-    return memcmp(digest, e->digest, HASH_BYTES) == 0
-               ? 0
-               : err_set(err, ERR_MALFORMED, "bytes do not hash to CID");
+    if (rc == 0 && !packs_hit_is_block(bytes_of(room, e->size), e->digest))
+        rc = err_set(err, ERR_MALFORMED, "bytes do not hash to CID");
+    return rc;
 }
 
 static int read_section(const struct files *f, int fd, uint64_t at, uint64_t file_bytes,
@@ -75,8 +72,8 @@ int packs_car_scan(const struct files *f, int fd, bool hash, struct packs_entrie
 int packs_car_write(const struct files *f, int fd, uint64_t offset, const struct cid *cid,
                     struct bytes block, struct err *err)
 {
-    uint8_t head[PACK_SECTION_HEAD_MAX + TOGETHER_BYTES];
-    size_t size = pack_section_head(cid, (uint32_t)block.size, head);
+    uint8_t head[CAR_SECTION_HEAD_MAX + TOGETHER_BYTES];
+    size_t size = car_section_head(cid, block.size, head);
     if (block.size <= TOGETHER_BYTES) {
         if (block.size > 0)
             memcpy(head + size, block.data, block.size);

@@ -1,9 +1,15 @@
 /* SPDX-License-Identifier: Apache-2.0 */
+#include <errno.h>
+#include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <sys/stat.h>
+#include <unistd.h>
 
 #include "base/fault.h"
 #include "content/packs_internal.h"
+
+#define REFERENCE_MAX (FILES_PATH_MAX + 64)
 
 struct packs_file *packs_file_new(const char *name, bool reference)
 {
@@ -52,7 +58,7 @@ static void count_open(struct packs *p, struct packs_file *file)
 
 static void close_idle(struct packs *p)
 {
-    while (p->open_count > PACKS_OPEN_MAX) {
+    while (p->open_count > p->open_max) {
         struct packs_file *oldest = NULL;
         for (size_t i = 0; i < p->count; i++) {
             struct packs_file *file = p->list[i];
@@ -113,10 +119,20 @@ void packs_file_release(struct packs *p, struct packs_file *file)
     pthread_mutex_unlock(&p->mutex);
 }
 
-void packs_file_hold(struct packs *p, struct packs_file *file)
+/* Many are sealed in a row and seldom read soon: kept open until others need their place, they
+ * would leave nothing to a process that may open few. */
+void packs_file_retire(struct packs *p, struct packs_file *file)
 {
     pthread_mutex_lock(&p->mutex);
-    file->holders++;
+    file->users--;
+    if (!file->counted)
+        p->open_count++;
+    file->counted = true;
+    if (file->users == 0) {
+        close_descriptors(p->files, file);
+        file->counted = false;
+        p->open_count--;
+    }
     pthread_mutex_unlock(&p->mutex);
 }
 
@@ -138,11 +154,21 @@ static int open_data(struct packs *p, struct packs_file *file, struct err *err)
     return rc != 0 ? rc : p->files->open(p->files->self, path, FILES_READ, &file->data_fd, err);
 }
 
-/* What others may rename or remove is opened each time: `fd` is the caller's to close. */
-static int open_elsewhere(struct packs *p, const struct packs_file *file, int *fd, struct err *err)
+/* What others may rename, replace or remove is opened each time: `fd` is the caller's to close. It
+ * is no file of the store's: by now it may be a pipe, at which an open that waits would wait for
+ * ever. */
+static int open_elsewhere(const struct packs_file *file, int *fd, struct err *err)
 {
-    if (p->files->open(p->files->self, file->path, FILES_READ, fd, NULL) == 0)
+    struct stat st;
+    int got = open(file->path, O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY);
+    if (got < 0 && (errno == EMFILE || errno == ENFILE || errno == ENOMEM || errno == EIO))
+        return err_errno(err, "open %.600s", file->path);
+    if (got >= 0 && fstat(got, &st) == 0 && S_ISREG(st.st_mode)) {
+        *fd = got;
         return 0;
+    }
+    if (got >= 0)
+        close(got);
     return err_set(err, ERR_CORRUPT, "%.600s has changed since it was added with --nocopy",
                    file->path);
 }
@@ -150,7 +176,7 @@ static int open_elsewhere(struct packs *p, const struct packs_file *file, int *f
 int packs_file_open_data(struct packs *p, struct packs_file *file, int *fd, struct err *err)
 {
     if (file->reference)
-        return open_elsewhere(p, file, fd, err);
+        return open_elsewhere(file, fd, err);
     count_open(p, file);
     pthread_mutex_lock(&file->opening);
     int rc = open_data(p, file, err);
@@ -167,6 +193,32 @@ void packs_file_close_data(struct packs *p, const struct packs_file *file, int f
 
 /* --- the index --- */
 
+/* One line: the path. With `opening` held, once a file. */
+static int read_reference(struct packs *p, struct packs_file *file, struct err *err)
+{
+    char path[FILES_PATH_MAX];
+    struct buf text = buf_new(REFERENCE_MAX);
+    int rc = packs_path(p, file->name, ".ref", path, err);
+    if (rc == 0)
+        rc = files_load(p->files, path, &text, err);
+    size_t size = rc == 0 ? strcspn(buf_text(&text), "\n") : 0;
+    if (rc == ERR_LIMIT ||
+        (rc == 0 && (size + 1 != text.size || text.data[0] != '/' || text.data[size] != '\n')))
+        rc =
+            err_set(err, ERR_CORRUPT,
+                    "%.600s is damaged: let `colmeia gc` remove it, and add its file with --nocopy "
+                    "again",
+                    path);
+    if (rc == 0) {
+        text.data[size] = '\0';
+        file->path = strdup(buf_text(&text));
+        if (file->path == NULL)
+            rc = err_set(err, ERR_NOMEM, "out of memory");
+    }
+    buf_fini(&text);
+    return rc;
+}
+
 /* An index that is gone or damaged is made again from the heads of the sections; in memory, where
  * nothing may be written. */
 static int remake_index(struct packs *p, struct packs_file *file, struct err *err)
@@ -176,8 +228,8 @@ static int remake_index(struct packs *p, struct packs_file *file, struct err *er
     uint64_t end;
     if (file->reference)
         return err_set(err, ERR_CORRUPT,
-                       "pack %s/%s.index is damaged: add %.300s with --nocopy again", p->folder,
-                       file->name, file->path);
+                       "pack %s/%s.index is gone or damaged: add %.300s with --nocopy again",
+                       p->folder, file->name, file->path);
     int rc = open_data(p, file, err);
     if (rc == 0)
         rc = packs_car_scan(p->files, file->data_fd, false, &list, &end, err);
@@ -200,10 +252,10 @@ static int remake_index(struct packs *p, struct packs_file *file, struct err *er
 }
 
 /* With `opening` held, once a file. */
-static int check_index(struct packs *p, struct packs_file *file)
+static int check_index(struct packs *p, struct packs_file *file, struct err *err)
 {
     struct packs_filter filter = {0};
-    int rc = packs_index_check(p->files, file->index_fd, &file->count, &filter, NULL);
+    int rc = packs_index_check(p->files, file->index_fd, &file->count, &filter, err);
     pthread_mutex_lock(&p->mutex);
     if (file->filter.set == NULL)
         file->filter = filter;
@@ -219,18 +271,21 @@ static int open_index(struct packs *p, struct packs_file *file, struct err *err)
     char path[FILES_PATH_MAX];
     if (file->checked && (file->index_fd >= 0 || file->own.entries != NULL))
         return 0;
-    int rc = packs_path(p, file->name, ".index", path, err);
+    int rc = file->reference && file->path == NULL ? read_reference(p, file, err) : 0;
+    if (rc != 0)
+        return rc;
+    rc = packs_path(p, file->name, ".index", path, err);
     if (rc == 0)
-        rc = p->files->open(p->files->self, path, FILES_READ, &file->index_fd, NULL);
+        rc = p->files->open(p->files->self, path, FILES_READ, &file->index_fd, err);
     if (rc == 0 && !file->checked)
-        rc = check_index(p, file);
+        rc = check_index(p, file, err);
     if (rc == ERR_NOTFOUND || rc == ERR_CORRUPT) {
         if (file->index_fd >= 0)
             p->files->close(p->files->self, file->index_fd);
         file->index_fd = -1;
         rc = remake_index(p, file, err);
     } else if (rc != 0) {
-        rc = err_set(err, rc, "%.600s cannot be read", path);
+        rc = err_wrap(err, rc, "%.600s", path);
     }
     file->checked = rc == 0;
     return rc;

@@ -16,7 +16,7 @@
 #include "content/packs_index.h"
 
 #define PACKS_NAME_BYTES 17 /* NUL included */
-#define PACKS_OPEN_MAX   64 /* files whose descriptors are kept */
+#define PACKS_OPEN_MAX   64 /* packs whose two descriptors are kept, where so many are allowed */
 
 /* --- one pack --- */
 
@@ -38,8 +38,7 @@ struct packs_file {
     uint64_t count;
     struct packs_entries own; /* the index in memory, where it cannot be written */
     int index_fd, data_fd;    /* -1: not open */
-    uint64_t file_bytes, mtime_ns;
-    char *path; /* of the file elsewhere */
+    char *path;               /* of the file elsewhere; NULL: not read yet */
 };
 
 /* A pack being written. */
@@ -66,7 +65,7 @@ struct packs {
     size_t hint;         /* where something was found last */
     uint64_t generation; /* grows when the list loses one */
     uint64_t ticks, listings;
-    unsigned open_count;
+    unsigned open_count, open_max;
     uint64_t folder_mtime_ns; /* as of the last listing; 0: list again */
     bool folder_synced;       /* its name in the folder above */
     pthread_mutex_t listing;  /* taken before `mutex`: one listing of the folder at a time */
@@ -94,6 +93,8 @@ int packs_file_find(struct packs *p, struct packs_file *file, const uint8_t dige
 int packs_file_entries(struct packs *p, struct packs_file *file, struct packs_entries *out,
                        struct err *err) MUST_USE;
 void packs_file_release(struct packs *p, struct packs_file *file);
+/* The same for one just sealed: its descriptor, which was not counted until now, is closed. */
+void packs_file_retire(struct packs *p, struct packs_file *file);
 /* The i-th in use, NULL behind the last. */
 struct packs_file *packs_file_take(struct packs *p, size_t i);
 /* The next from `i` on, which is moved there, that may have the digest. */
@@ -102,7 +103,6 @@ struct packs_file *packs_file_take_likely(struct packs *p, size_t *i,
 /* Both with the mutex held; packs_list_add takes the file. */
 int packs_list_add(struct packs *p, struct packs_file *file, struct err *err) MUST_USE;
 void packs_list_remove(struct packs *p, struct packs_file *file);
-void packs_file_hold(struct packs *p, struct packs_file *file);
 void packs_file_let_go(struct packs *p, struct packs_file *file);
 /* Makes the file, its index and its name durable. */
 int packs_file_sync(struct packs *p, struct packs_file *file, struct err *err) MUST_USE;
@@ -113,17 +113,26 @@ struct packs_hit {
     struct packs_entry entry;
 };
 
-/* Calls `use` for every place of the digest until it says true; returns whether it did. `sealed`:
- * not what is being written. */
-bool packs_each_hit(struct packs *p, const uint8_t digest[HASH_BYTES], bool sealed,
-                    bool (*use)(void *self, const struct packs_hit *hit), void *self);
+/* Calls `use` for every place of the digest until it returns 0, and returns that. ERR_NOTFOUND
+ * without a sentence: it is nowhere. Else the first other failure, of `use` or of looking into an
+ * index: then it is not known whether the digest is anywhere. `sealed`: not what is being written.
+ */
+int packs_each_hit(struct packs *p, const uint8_t digest[HASH_BYTES], bool sealed,
+                   int (*use)(void *self, const struct packs_hit *hit, struct err *err), void *self,
+                   struct err *err) MUST_USE;
 /* Appends the bytes to `out`, and says where they are. */
 int packs_hit_read(struct packs *p, const struct packs_hit *hit, struct buf *out,
                    char where[FILES_PATH_MAX], struct err *err) MUST_USE;
 
+/* Do the bytes hash to the digest? */
+bool packs_hit_is_block(struct bytes block, const uint8_t digest[HASH_BYTES]);
+/* Are they these, and in no file that others may change? `room` is for reading them. */
+bool packs_hit_is_equal(struct packs *p, const struct packs_hit *hit, struct bytes block,
+                        struct buf *room);
+
 /* Takes up parts, index files and packs as a crash left them (packs_recover.c). */
 int packs_recover(struct packs *p, struct err *err) MUST_USE;
-/* A part whose lock is held: hashed, cut, sealed; `file` NULL where nothing was whole. */
+/* A part whose lock is held: hashed, cut, sealed; not `kept` where nothing was whole. */
 int packs_recover_part(struct packs *p, const char *name, int fd, bool *kept,
                        struct err *err) MUST_USE;
 

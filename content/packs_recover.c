@@ -35,7 +35,8 @@ int packs_recover_part(struct packs *p, const char *name, int fd, bool *kept, st
 }
 
 /* Another process that recovers, or writes, has it locked. What it renamed or removed meanwhile has
- * no name any more; a name is never used twice. */
+ * no name any more; a name is never used twice. On a full disk it stays a part, for the next
+ * writer: a store that could not be opened could not be made smaller either. */
 static int recover_part(struct packs *p, const char *name, struct err *err)
 {
     char path[FILES_PATH_MAX];
@@ -52,6 +53,8 @@ static int recover_part(struct packs *p, const char *name, struct err *err)
         rc = 0;
     else if (rc == 0 && files_exists(f, path))
         rc = packs_recover_part(p, name, fd, &kept, err);
+    if (rc == ERR_IO)
+        rc = 0;
     f->close(f->self, fd);
     return rc != 0 ? err_wrap(err, rc, "%.600s", path) : 0;
 }

@@ -32,13 +32,6 @@ static int remove_pack(struct packs *p, struct packs_file *file, struct err *err
     return 0;
 }
 
-static bool is_block(struct bytes block, const uint8_t digest[HASH_BYTES])
-{
-    uint8_t found[HASH_BYTES];
-    hash_sha256(block, found);
-    return memcmp(found, digest, HASH_BYTES) == 0;
-}
-
 /* Copies what is kept, hashed: one that is not what its CID says is not carried on as if it were.
  */
 static int copy_kept(struct sweep *s, struct packs_file *file, const struct packs_entries *list,
@@ -54,9 +47,9 @@ static int copy_kept(struct sweep *s, struct packs_file *file, const struct pack
             continue;
         buf_clear(&block);
         int read = packs_hit_read(s->packs, &hit, &block, where, err);
-        if (read == ERR_NOMEM || read == ERR_IO)
-            rc = read;
-        else if (read == 0 && is_block(buf_bytes(&block), hit.entry.digest))
+        if (read != 0 && read != ERR_CORRUPT)
+            rc = read; /* it may be whole: its pack must stay */
+        else if (read == 0 && packs_hit_is_block(buf_bytes(&block), hit.entry.digest))
             rc = packs_batch_put(b, &cid, buf_bytes(&block), true, err);
         else
             s->out->damaged++;
@@ -83,14 +76,20 @@ static int rewrite(struct sweep *s, struct packs_file *file, const struct packs_
     return rc;
 }
 
+/* A reference whose index, or whose own text, is damaged has no blocks. */
+static int entries_of(struct packs *p, struct packs_file *file, struct packs_entries *out,
+                      struct err *err)
+{
+    int rc = packs_file_entries(p, file, out, err);
+    return rc == ERR_CORRUPT && file->reference ? 0 : rc;
+}
+
 static int sweep_file(struct sweep *s, struct packs_file *file, bool *removed, struct err *err)
 {
     struct packs_entries list = {0};
     size_t kept = 0;
     uint64_t dead_bytes = 0;
-    int rc = packs_file_entries(s->packs, file, &list, err);
-    if (rc == ERR_CORRUPT && file->reference)
-        rc = 0; /* a reference whose index is gone has no blocks */
+    int rc = entries_of(s->packs, file, &list, err);
     for (size_t i = 0; rc == 0 && i < list.count; i++) {
         if (s->keep(s->self, list.entries[i].digest))
             kept++;
@@ -122,6 +121,21 @@ static int remove_temporary(void *self, const char *name, struct err *err)
     return rc != 0 ? rc : p->files->unlink(p->files->self, path, err);
 }
 
+/* Every index is read before anything goes: with one that cannot be, a disk fails, and is not to be
+ * cleaned up. */
+static int read_all(struct packs *p, struct err *err)
+{
+    struct packs_file *file;
+    int rc = 0;
+    for (size_t i = 0; rc == 0 && (file = packs_file_take(p, i)) != NULL; i++) {
+        struct packs_entries list = {0};
+        rc = entries_of(p, file, &list, err);
+        packs_entries_fini(&list);
+        packs_file_release(p, file);
+    }
+    return rc;
+}
+
 int packs_sweep(struct packs *p, bool (*keep)(void *self, const uint8_t digest[HASH_BYTES]),
                 void *self, struct packs_swept *out, struct err *err)
 {
@@ -129,7 +143,7 @@ int packs_sweep(struct packs *p, bool (*keep)(void *self, const uint8_t digest[H
     struct packs_file *file;
     if (!p->write)
         return err_set(err, ERR_DENIED, "packs in %s are open for reading only", p->folder);
-    int rc = 0;
+    int rc = read_all(p, err);
     /* What is rewritten is added behind the end of the list, and is looked at too: all of it is
      * kept. */
     for (size_t i = 0; rc == 0 && (file = packs_file_take(p, i)) != NULL;) {

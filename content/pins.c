@@ -131,6 +131,12 @@ struct listing {
     void *self;
 };
 
+static bool is_temporary(const char *name)
+{
+    size_t size = strlen(name);
+    return size > 4 && strcmp(name + size - 4, ".tmp") == 0;
+}
+
 /* Of a name that is no CID in the form in which we write it, only files_save's temporary ones are
  * passed over: a pin that is overlooked is data that gc removes. */
 static int each_name(void *arg, const char *name, struct err *err)
@@ -138,8 +144,7 @@ static int each_name(void *arg, const char *name, struct err *err)
     struct listing *l = arg;
     char path[FILES_PATH_MAX], text[CID_TEXT_MAX];
     struct pin pin = {0};
-    size_t size = strlen(name);
-    if (size > 4 && strcmp(name + size - 4, ".tmp") == 0)
+    if (is_temporary(name))
         return 0;
     int rc = files_join(path, l->folder, name, err);
     if (rc != 0)
@@ -162,4 +167,23 @@ int pins_each(const struct files *f, const char *root,
     if (rc != 0 || !files_exists(f, l.folder))
         return rc;
     return f->list(f->self, l.folder, each_name, &l, err);
+}
+
+static int remove_temporary(void *arg, const char *name, struct err *err)
+{
+    struct listing *l = arg;
+    char path[FILES_PATH_MAX];
+    if (!is_temporary(name))
+        return 0;
+    int rc = files_join(path, l->folder, name, err);
+    return rc != 0 ? rc : l->files->unlink(l->files->self, path, err);
+}
+
+int pins_sweep(const struct files *f, const char *root, struct err *err)
+{
+    struct listing l = {.files = f};
+    int rc = folder_of(root, l.folder, err);
+    if (rc != 0 || !files_exists(f, l.folder))
+        return rc;
+    return f->list(f->self, l.folder, remove_temporary, &l, err);
 }

@@ -28,6 +28,8 @@ int pins_remove(const struct files *f, const char *root, const struct cid *cid,
                 struct err *err) MUST_USE;
 int pins_get(const struct files *f, const char *root, const struct cid *cid, struct pin *out,
              struct err *err) MUST_USE;
+/* Removes what killed writers left; nobody else may use the store. */
+int pins_sweep(const struct files *f, const char *root, struct err *err) MUST_USE;
 /* In the byte order of CIDs' texts. ERR_CORRUPT names a file that is no pin. */
 int pins_each(const struct files *f, const char *root,
               int (*each)(void *self, const struct pin *pin, struct err *err), void *self,

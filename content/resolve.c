@@ -177,6 +177,26 @@ int resolve_path(const struct block_source *source, const struct cid *root, cons
     return rc;
 }
 
+/* What people paste that is no CID, and what to give instead. */
+static int refuse_prefix(const char *text, struct err *err)
+{
+    static const char *const names[] = {"/ipns/", "ipns://"};
+    static const char *const urls[] = {"http://", "https://"};
+    for (size_t i = 0; i < 2; i++) {
+        if (strncmp(text, names[i], strlen(names[i])) == 0)
+            return err_set(err, ERR_USAGE,
+                           "IPNS names are not followed here: give the CID that the name leads to, "
+                           "as CID/PATH");
+        if (strncmp(text, urls[i], strlen(urls[i])) == 0)
+            return err_set(
+                err, ERR_USAGE,
+                "a URL, where a CID is needed: give CID/PATH, and the gateway apart from "
+                "it (--from %sHOST)",
+                urls[i]);
+    }
+    return 0;
+}
+
 int resolve_parse(const char *text, struct cid *root, const char **path, struct err *err)
 {
     static const char *const prefixes[] = {"/ipfs/", "ipfs://"};
@@ -185,19 +205,21 @@ int resolve_parse(const char *text, struct cid *root, const char **path, struct 
     for (size_t i = 0; i < sizeof prefixes / sizeof prefixes[0]; i++)
         if (strncmp(text, prefixes[i], strlen(prefixes[i])) == 0)
             at = text + strlen(prefixes[i]);
+    int rc = refuse_prefix(text, err);
+    if (rc != 0)
+        return rc;
     size_t size = strcspn(at, "/");
     if (size == 0)
         return err_set(err, ERR_USAGE, "no CID in the path; write CID, CID/PATH or /ipfs/CID/PATH");
     if (size >= sizeof name)
-        return err_set(err, ERR_USAGE, "a CID of %zu characters; %d at most", size,
+        return err_set(err, ERR_USAGE, "%zu characters are no CID, which has %d at most", size,
                        CID_TEXT_MAX - 1);
     memcpy(name, at, size);
     name[size] = '\0';
     struct cid cid;
     if (cid_parse(name, &cid, err) != 0) {
-        if (err != NULL)
-            err->code = ERR_USAGE;
-        return ERR_USAGE;
+        char said[QUOTE_CHARS + 4];
+        return err_wrap(err, ERR_USAGE, "\"%s\" is no CID", quote(bytes_of_text(name), said));
     }
     *root = cid;
     *path = at + size;

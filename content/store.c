@@ -134,16 +134,29 @@ static bool form_of(const struct cid *cid, unsigned i, struct cid *out)
     return !cid_equal(out, cid);
 }
 
-/* Under which name is it there? The first that is. */
-static bool find_single(struct store *s, const struct cid *cid, struct cid *found,
-                        char path[FILES_PATH_MAX])
+/* Under which name is it there? The first that is. ERR_NOTFOUND without a sentence; any other
+ * failure: it is not known. */
+static int find_single(struct store *s, const struct cid *cid, struct cid *found,
+                       char path[FILES_PATH_MAX], struct err *err)
 {
     char folder[FILES_PATH_MAX];
-    for (unsigned i = 0; i < FORMS; i++)
-        if (form_of(cid, i, found) && block_path(s, found, path, folder, NULL) == 0 &&
-            files_exists(s->files, path))
-            return true;
-    return false;
+    struct files_stat st;
+    int rc = ERR_NOTFOUND;
+    for (unsigned i = 0; i < FORMS && rc == ERR_NOTFOUND; i++) {
+        if (!form_of(cid, i, found))
+            continue;
+        rc = block_path(s, found, path, folder, err);
+        if (rc == 0)
+            rc = s->files->stat(s->files->self, path, &st, err);
+    }
+    return rc;
+}
+
+static int not_here(const struct store *s, const struct cid *cid, struct err *err)
+{
+    char text[CID_TEXT_MAX];
+    return err_set(err, ERR_NOTFOUND, "block %s is not in store %s", cid_format(cid, text),
+                   s->root);
 }
 
 static int check_block(const struct cid *cid, const struct buf *block, const char *where,
@@ -196,7 +209,6 @@ static int read_any(struct store *s, const struct cid *cid, struct buf *out, boo
                     struct err *err)
 {
     struct cid form;
-    char text[CID_TEXT_MAX];
     int first = ERR_NOTFOUND;
     for (unsigned i = 0; i < 2 + FORMS; i++) {
         struct err *said = first == ERR_NOTFOUND ? err : NULL;
@@ -214,9 +226,7 @@ static int read_any(struct store *s, const struct cid *cid, struct buf *out, boo
             first = rc;
     }
     buf_clear(out);
-    return first != ERR_NOTFOUND ? first
-                                 : err_set(err, ERR_NOTFOUND, "block %s is not in store %s",
-                                           cid_format(cid, text), s->root);
+    return first != ERR_NOTFOUND ? first : not_here(s, cid, err);
 }
 
 static int read_block(struct store *s, const struct cid *cid, struct buf *out, bool hash,
@@ -240,25 +250,36 @@ int store_read(struct store *s, const struct cid *cid, struct buf *out, struct e
     return read_block(s, cid, out, false, err);
 }
 
-bool store_has(struct store *s, const struct cid *cid)
+int store_look(struct store *s, const struct cid *cid, struct err *err)
 {
     char path[FILES_PATH_MAX];
     struct cid form;
     const uint8_t *digest = cid_digest(cid);
-    return cid_identity(cid, NULL) || store_model_has_leaf(s, cid) ||
-           (digest != NULL && packs_has(s->packs, digest)) || find_single(s, cid, &form, path);
+    if (cid_identity(cid, NULL) || store_model_has_leaf(s, cid))
+        return 0;
+    int packed = digest != NULL ? packs_has(s->packs, digest, err) : ERR_NOTFOUND;
+    if (packed == 0)
+        return 0;
+    int rc = find_single(s, cid, &form, path, packed == ERR_NOTFOUND ? err : NULL);
+    if (rc == 0 || packed != ERR_NOTFOUND)
+        return rc == 0 ? 0 : packed;
+    return rc == ERR_NOTFOUND ? not_here(s, cid, err) : rc;
+}
+
+bool store_has(struct store *s, const struct cid *cid)
+{
+    return store_look(s, cid, NULL) == 0;
 }
 
 static int find_file(struct store *s, const struct cid *cid, struct store_place *out,
                      struct err *err)
 {
-    char path[FILES_PATH_MAX], text[CID_TEXT_MAX];
+    char path[FILES_PATH_MAX];
     struct cid form;
     struct files_stat st;
-    if (!find_single(s, cid, &form, path))
-        return err_set(err, ERR_NOTFOUND, "block %s is not in store %s", cid_format(cid, text),
-                       s->root);
-    int rc = s->files->open(s->files->self, path, FILES_READ, &out->fd, err);
+    int rc = find_single(s, cid, &form, path, err);
+    if (rc == 0)
+        rc = s->files->open(s->files->self, path, FILES_READ, &out->fd, err);
     if (rc != 0)
         return rc;
     rc = s->files->stat_fd(s->files->self, out->fd, &st, err);
@@ -272,27 +293,38 @@ static int find_file(struct store *s, const struct cid *cid, struct store_place 
     return 0;
 }
 
+static int find_packed(struct store *s, const struct cid *cid, struct store_place *out,
+                       struct err *err)
+{
+    struct packs_place place;
+    if (cid_digest(cid) == NULL)
+        return ERR_NOTFOUND;
+    int rc = packs_find(s->packs, cid_digest(cid), &place, err);
+    if (rc == 0)
+        *out = (struct store_place){
+            .fd = place.fd, .offset = place.offset, .size = place.size, .hash = place.reference};
+    return rc;
+}
+
+/* As read_any. */
 int store_find(struct store *s, const struct cid *cid, struct store_place *out, struct err *err)
 {
     char path[FILES_PATH_MAX];
-    struct packs_place place;
-    struct store_place found = {.fd = -1};
-    int rc = store_model_open_leaf(s, cid, path, &found, err);
-    if (rc == ERR_NOTFOUND && cid_digest(cid) != NULL) {
-        rc = packs_find(s->packs, cid_digest(cid), &place, err);
-        if (rc == 0)
-            found = (struct store_place){.fd = place.fd,
-                                         .offset = place.offset,
-                                         .size = place.size,
-                                         .hash = place.reference};
+    int first = ERR_NOTFOUND;
+    for (unsigned i = 0; i < 3; i++) {
+        struct store_place found = {.fd = -1};
+        struct err *said = first == ERR_NOTFOUND ? err : NULL;
+        int rc = i == 0   ? store_model_open_leaf(s, cid, path, &found, said)
+                 : i == 1 ? find_packed(s, cid, &found, said)
+                          : find_file(s, cid, &found, said);
+        if (rc == 0) {
+            *out = found;
+            return 0;
+        }
+        if (first == ERR_NOTFOUND)
+            first = rc;
     }
-    if (rc == ERR_NOTFOUND) {
-        found = (struct store_place){.fd = -1};
-        rc = find_file(s, cid, &found, err);
-    }
-    if (rc == 0)
-        *out = found;
-    return rc;
+    return first != ERR_NOTFOUND ? first : not_here(s, cid, err);
 }
 
 /* --- writing --- */
@@ -312,8 +344,8 @@ static void forget_synced(struct store *s, const struct cid *cid)
     pthread_mutex_unlock(&s->mutex);
 }
 
-/* Is a file there with exactly these bytes? After a crash a name may stand without them. */
-static bool has_whole_file(struct store *s, const struct cid *cid, struct bytes block)
+/* After a crash a name may stand without its bytes. */
+bool store_has_file(struct store *s, const struct cid *cid, struct bytes block)
 {
     struct buf found = buf_new(STORE_BLOCK_BYTES_MAX);
     struct cid form;
@@ -325,18 +357,9 @@ static bool has_whole_file(struct store *s, const struct cid *cid, struct bytes 
     return whole;
 }
 
-bool store_has_whole(struct store *s, const struct cid *cid, struct bytes block)
-{
-    struct buf found = buf_new(STORE_BLOCK_BYTES_MAX);
-    char where[FILES_PATH_MAX];
-    bool whole = cid_codec(cid) == CID_RAW && store_model_has_leaf(s, cid) &&
-                 store_model_read_leaf(s, cid, &found, where, NULL) == 0 &&
-                 bytes_equal(buf_bytes(&found), block);
-    buf_fini(&found);
-    return whole || has_whole_file(s, cid, block);
-}
-
-int store_put(struct store *s, const struct cid *cid, struct bytes block, struct err *err)
+/* A model's leaf counts for `leaves` alone. */
+static int put(struct store *s, const struct cid *cid, struct bytes block, bool leaves,
+               struct err *err)
 {
     char path[FILES_PATH_MAX], folder[FILES_PATH_MAX];
     if (s->mode == STORE_READ_ONLY)
@@ -347,14 +370,24 @@ int store_put(struct store *s, const struct cid *cid, struct bytes block, struct
     if (rc == 0)
         rc = cid_verify(cid, block, err);
     if (rc != 0 || cid_identity(cid, NULL) ||
-        (cid_codec(cid) == CID_RAW && store_model_has_leaf(s, cid)) ||
-        has_whole_file(s, cid, block) ||
+        (leaves && cid_codec(cid) == CID_RAW && store_model_has_leaf(s, cid)) ||
+        store_has_file(s, cid, block) ||
         (cid_digest(cid) != NULL && packs_has_whole(s->packs, cid_digest(cid), block)))
         return rc;
     forget_synced(s, cid);
     rc = s->files->make_dir(s->files->self, folder, err);
     FAULT_POINT("store-before-put");
     return rc != 0 ? rc : files_save_unsynced(s->files, path, block, err);
+}
+
+int store_put(struct store *s, const struct cid *cid, struct bytes block, struct err *err)
+{
+    return put(s, cid, block, true, err);
+}
+
+int store_put_own(struct store *s, const struct cid *cid, struct bytes block, struct err *err)
+{
+    return put(s, cid, block, false, err);
 }
 
 /* --- durability --- */
@@ -372,14 +405,13 @@ static bool is_synced(struct store *s, const struct cid *cid)
 
 static int sync_file(struct store *s, const struct cid *cid, struct err *err)
 {
-    char path[FILES_PATH_MAX], folder[FILES_PATH_MAX], text[CID_TEXT_MAX];
+    char path[FILES_PATH_MAX], folder[FILES_PATH_MAX];
     int fd;
     int rc = block_path(s, cid, path, folder, err);
     if (rc == 0)
         rc = s->files->open(s->files->self, path, FILES_READ, &fd, err);
     if (rc == ERR_NOTFOUND)
-        return err_set(err, ERR_NOTFOUND, "block %s is not in store %s", cid_format(cid, text),
-                       s->root);
+        return not_here(s, cid, err);
     if (rc != 0)
         return rc;
     FAULT_POINT("store-before-sync");
@@ -406,6 +438,20 @@ static int remember_synced(struct store *s, const struct cid *cid, struct err *e
     return rc;
 }
 
+int store_sync_root(struct store *s, struct err *err)
+{
+    pthread_mutex_lock(&s->mutex);
+    bool synced = s->root_synced;
+    pthread_mutex_unlock(&s->mutex);
+    int rc = synced ? 0 : s->files->sync_dir(s->files->self, s->root, err);
+    if (rc == 0) {
+        pthread_mutex_lock(&s->mutex);
+        s->root_synced = true;
+        pthread_mutex_unlock(&s->mutex);
+    }
+    return rc;
+}
+
 /* Files first, then names: a name without its bytes would be a block that is not wholly there.
  * `files` are blocks in files of their own, not yet synced, each once. */
 static int sync_files(struct store *s, const struct cid *files, size_t count, struct err *err)
@@ -418,12 +464,15 @@ static int sync_files(struct store *s, const struct cid *files, size_t count, st
         rc = sync_name(s, &files[i], err);
     if (rc == 0 && count > 0)
         rc = s->files->sync_dir(s->files->self, blocks, err);
+    if (rc == 0 && count > 0)
+        rc = store_sync_root(s, err);
     for (size_t i = 0; rc == 0 && i < count; i++)
         rc = remember_synced(s, &files[i], err);
     return rc;
 }
 
-/* Makes durable where the block lies now; a file of its own is only noted, in `files`. */
+/* Makes durable where the block lies now; a file of its own is only noted, in `files`. It may lie
+ * in several places: which of them is whole, or stays, is not known. */
 static int sync_one(struct store *s, const struct cid *cid, struct cid *files, size_t *count,
                     struct err *err)
 {
@@ -431,18 +480,19 @@ static int sync_one(struct store *s, const struct cid *cid, struct cid *files, s
     struct cid form;
     if (cid_identity(cid, NULL))
         return 0;
-    int rc = store_model_sync_leaf(s, cid, err);
-    if (rc != ERR_NOTFOUND)
-        return rc;
-    if (cid_digest(cid) != NULL)
-        rc = packs_sync(s->packs, cid_digest(cid), err);
-    if (rc != 0 && rc != ERR_NOTFOUND)
-        return rc;
-    /* In a pack and in a file: which of them is whole is not known. */
-    bool single = find_single(s, cid, &form, path);
-    if (rc == ERR_NOTFOUND && !single)
-        form = *cid; /* whose absence is said by its own name */
-    if ((rc == ERR_NOTFOUND || single) && !is_synced(s, &form))
+    int leaf = store_model_sync_leaf(s, cid, err);
+    if (leaf != 0 && leaf != ERR_NOTFOUND)
+        return leaf;
+    int packed =
+        cid_digest(cid) != NULL ? packs_sync(s->packs, cid_digest(cid), err) : ERR_NOTFOUND;
+    if (packed != 0 && packed != ERR_NOTFOUND)
+        return packed;
+    int single = find_single(s, cid, &form, path, err);
+    if (single != 0 && single != ERR_NOTFOUND)
+        return single;
+    if (single == ERR_NOTFOUND)
+        return leaf == 0 || packed == 0 ? 0 : not_here(s, cid, err);
+    if (!is_synced(s, &form))
         files[(*count)++] = form;
     return 0;
 }
@@ -491,11 +541,6 @@ const char *store_root(const struct store *s)
 const struct files *store_files(const struct store *s)
 {
     return s->files;
-}
-
-struct packs *store_packs(struct store *s)
-{
-    return s->packs;
 }
 
 static int source_get(void *self, const struct cid *cid, struct buf *out, struct err *err)

@@ -47,9 +47,12 @@ int store_open(const struct files *f, const char *root, enum store_mode mode, st
                struct err *err) MUST_USE;
 void store_close(struct store *s);
 
-bool store_has(struct store *s, const struct cid *cid);
-/* Fills `out` (cleared first; max >= STORE_BLOCK_BYTES_MAX) with the block. ERR_NOTFOUND,
- * ERR_CORRUPT naming file and CID. */
+/* Is it here? 0, ERR_NOTFOUND, or why that cannot be known (an index that cannot be read): no
+ * reason to take it for absent. Its bytes are not looked at. */
+int store_look(struct store *s, const struct cid *cid, struct err *err) MUST_USE;
+bool store_has(struct store *s, const struct cid *cid); /* store_look: 0; not known is no */
+/* Fills `out` (cleared first; max >= STORE_BLOCK_BYTES_MAX) with the block. ERR_NOTFOUND: it is
+ * known not to be here; ERR_CORRUPT naming file and CID. */
 int store_get(struct store *s, const struct cid *cid, struct buf *out, struct err *err) MUST_USE;
 /* The same unhashed, for serving to readers who hash. */
 int store_read(struct store *s, const struct cid *cid, struct buf *out, struct err *err) MUST_USE;
@@ -72,32 +75,31 @@ int store_sync(struct store *s, const struct cid *cids, size_t count, struct err
 /* Removes a single-file block (found by its multihash); absent is fine. */
 int store_delete(struct store *s, const struct cid *cid, struct err *err) MUST_USE;
 /* Calls `each` for every single-file block, every block of a pack and every leaf of every model, in
- * no stated order; `where` names file and offset. */
+ * no stated order; `where` names file and offset. A pack that cannot be looked into goes to
+ * `damaged`, and the rest goes on; NULL: it is the end. */
 int store_each(struct store *s,
                int (*each)(void *self, const struct cid *cid, const char *where, struct err *err),
+               int (*damaged)(void *self, const char *at, const struct err *why, struct err *err),
                void *self, struct err *err) MUST_USE;
 const char *store_root(const struct store *s); /* for pins and ipns */
 const struct files *store_files(const struct store *s);
-
-/* A source over store_get. */
-struct block_source store_source(struct store *s);
+struct block_source store_source(struct store *s); /* over store_get */
 
 /* --- blocks in bulk (packs.h) --- */
 
-struct packs;
 struct packs_batch;
-struct packs *store_packs(struct store *s);
-/* A batch into the store's packs, whose small ones become single files; STORE_WRITE and
- * STORE_SHARE. */
+/* A batch into the store's packs; small ones become single files. STORE_WRITE, STORE_SHARE. */
 int store_batch_new(struct store *s, struct packs_batch **out, struct err *err) MUST_USE;
-/* A block that the caller has just hashed. Present and whole already: nothing is written. */
+/* A block that the caller has just hashed. Present and whole already: nothing is written. A model
+ * does not count as having it: it may be deleted, and what is added must stay. */
 int store_batch_put(struct packs_batch *b, const struct cid *cid, struct bytes block,
                     struct err *err) MUST_USE;
 int store_batch_finish(struct packs_batch *b, bool sync, struct err *err) MUST_USE;
 
 struct store_stat {
     uint64_t single_blocks, single_bytes, pack_blocks, pack_bytes, packs, reference_blocks;
-    uint64_t models, model_bytes;
+    uint64_t models, model_bytes, damaged_packs; /* damaged: they could not be looked into */
+    struct err first_damaged;
 };
 int store_stat(struct store *s, struct store_stat *out, struct err *err) MUST_USE;
 
@@ -129,8 +131,9 @@ bool store_model_has(struct store *s, const struct cid *root);
 /* Its path and size, for trainers and people. ERR_NOTFOUND. */
 int store_model_path(struct store *s, const struct cid *root, char out[FILES_PATH_MAX],
                      uint64_t *size, struct err *err) MUST_USE;
-/* Removes the file, its leaves from the index and its nodes, but for what another model shares;
- * absent is fine. Also the way out of a damaged leaf: delete, and fetch again. */
+/* Removes the file, its leaves from the index and, if the store has no pins at all, its nodes, but
+ * for what another model shares; absent is fine. Also the way out of a damaged leaf: delete, and
+ * fetch again. */
 int store_model_delete(struct store *s, const struct cid *root, struct err *err) MUST_USE;
 /* The present models' roots, in byte order. */
 int store_model_list(struct store *s, struct cid **out, size_t *count, struct err *err) MUST_USE;

@@ -10,8 +10,26 @@ struct listing {
     struct store *store;
     char blocks[FILES_PATH_MAX], folder[FILES_PATH_MAX];
     int (*each)(void *self, const struct cid *cid, const char *where, struct err *err);
+    int (*damaged)(void *self, const char *where, const struct err *why, struct err *err);
     void *self;
 };
+
+static bool is_temporary(const char *name)
+{
+    size_t size = strlen(name), tail = strlen(".tmp");
+    return size > tail && strcmp(name + size - tail, ".tmp") == 0;
+}
+
+static int remove_temporary(void *arg, const char *name, struct err *err)
+{
+    struct listing *l = arg;
+    const struct files *f = l->store->files;
+    char path[FILES_PATH_MAX];
+    if (!is_temporary(name))
+        return 0;
+    int rc = files_join(path, l->folder, name, err);
+    return rc != 0 ? rc : f->unlink(f->self, path, err);
+}
 
 static int each_block(void *arg, const char *name, struct err *err)
 {
@@ -22,6 +40,23 @@ static int each_block(void *arg, const char *name, struct err *err)
         return 0; /* a *.tmp */
     int rc = files_join(path, l->folder, name, err);
     return rc != 0 ? rc : l->each(l->self, &cid, path, err);
+}
+
+static int sweep_folder(void *arg, const char *name, struct err *err)
+{
+    struct listing *l = arg;
+    const struct files *f = l->store->files;
+    if (strlen(name) != FAN_OUT)
+        return 0;
+    int rc = files_join(l->folder, l->blocks, name, err);
+    return rc != 0 ? rc : f->list(f->self, l->folder, remove_temporary, l, err);
+}
+
+int store_each_drop_temporary(struct store *s, struct err *err)
+{
+    struct listing l = {.store = s};
+    int rc = files_join(l.blocks, s->root, "blocks", err);
+    return rc != 0 ? rc : s->files->list(s->files->self, l.blocks, sweep_folder, &l, err);
 }
 
 static int each_folder(void *arg, const char *name, struct err *err)
@@ -54,6 +89,12 @@ static int each_packed(void *arg, const struct cid *cid, const struct packs_plac
     return l->each(l->self, cid, where, err);
 }
 
+static int pack_damaged(void *arg, const char *where, const struct err *why, struct err *err)
+{
+    struct listing *l = arg;
+    return l->damaged(l->self, where, why, err);
+}
+
 /* Leaf by leaf from a copy: the callee may do with the store what it likes. */
 static int each_leaf(struct listing *l, struct err *err)
 {
@@ -84,11 +125,13 @@ static int each_leaf(struct listing *l, struct err *err)
 
 int store_each(struct store *s,
                int (*each)(void *self, const struct cid *cid, const char *where, struct err *err),
+               int (*damaged)(void *self, const char *where, const struct err *why,
+                              struct err *err),
                void *self, struct err *err)
 {
-    struct listing l = {.store = s, .each = each, .self = self};
+    struct listing l = {.store = s, .each = each, .damaged = damaged, .self = self};
     int rc = store_each_single(s, each, self, err);
     if (rc == 0)
-        rc = packs_each(s->packs, each_packed, &l, err);
+        rc = packs_each(s->packs, each_packed, damaged != NULL ? pack_damaged : NULL, &l, err);
     return rc != 0 ? rc : each_leaf(&l, err);
 }

@@ -32,6 +32,7 @@ struct store {
     struct packs *packs;
     pthread_mutex_t changes;
     pthread_mutex_t mutex;    /* everything below */
+    bool root_synced;         /* by this process: the folders' names in it */
     struct digest_map leaves; /* place.file: index into models */
     struct digest_map synced; /* single-file blocks this process made durable, by SHA-256 of CID */
     size_t model_count, model_capacity;
@@ -57,8 +58,14 @@ int store_each_single(struct store *s,
                       int (*each)(void *self, const struct cid *cid, const char *path,
                                   struct err *err),
                       void *self, struct err *err) MUST_USE;
-/* Is the block there with these bytes, outside of the packs? A model's leaf counts for raw blocks
- * alone: what else has its bytes must stay when the model goes. */
-bool store_has_whole(struct store *s, const struct cid *cid, struct bytes block);
+/* Is the block there with these bytes, in a file of its own? */
+bool store_has_file(struct store *s, const struct cid *cid, struct bytes block);
+/* As store_put, but a model that has the block as a leaf does not count: it may go. */
+int store_put_own(struct store *s, const struct cid *cid, struct bytes block,
+                  struct err *err) MUST_USE;
+/* Makes the names of the store's folders durable, once. */
+int store_sync_root(struct store *s, struct err *err) MUST_USE;
+/* Removes what killed writers left among the single files; nobody else may have the store open. */
+int store_each_drop_temporary(struct store *s, struct err *err) MUST_USE;
 
 #endif

@@ -4,6 +4,7 @@
 #include <stdlib.h>
 
 #include "base/fault.h"
+#include "content/pins.h"
 #include "content/store_internal.h"
 
 #define SUFFIX          ".safetensors"
@@ -195,7 +196,9 @@ static int sync_models_folder(struct store *s, struct err *err)
 {
     char folder[FILES_PATH_MAX];
     int rc = files_join(folder, s->root, "models", err);
-    return rc != 0 ? rc : s->files->sync_dir(s->files->self, folder, err);
+    if (rc == 0)
+        rc = s->files->sync_dir(s->files->self, folder, err);
+    return rc != 0 ? rc : store_sync_root(s, err);
 }
 
 /* Called with `changes` held: the slot stays. */
@@ -551,9 +554,23 @@ static int index_others(struct store *s, uint32_t number, struct digest_map *kee
     return rc;
 }
 
+static int see_pin(void *self, const struct pin *pin, struct err *err)
+{
+    (void)self;
+    (void)pin;
+    return err_set(err, ERR_EXISTS, "there is a pin");
+}
+
+/* Not known is yes. */
+static bool has_pins(const struct store *s)
+{
+    return pins_each(s->files, s->root, see_pin, NULL, NULL) != 0;
+}
+
 /* Called with `changes` held. The file goes before its nodes: nodes without a file are only a few
  * bytes too many, a file without nodes would be hashed at the next opening. Readers of a leaf that
- * two models share never miss it. */
+ * two models share never miss it. What was added since may rely on a node that was here already:
+ * with any pin in the store the nodes stay, for gc to tell. */
 static int delete_model(struct store *s, uint32_t number, const struct model_slot *model,
                         struct err *err)
 {
@@ -574,7 +591,8 @@ static int delete_model(struct store *s, uint32_t number, const struct model_slo
         drop_model(s, number);
         pthread_mutex_unlock(&s->mutex);
     }
-    for (size_t i = 0; rc == 0 && i < t.count; i++) {
+    bool pinned = has_pins(s);
+    for (size_t i = 0; rc == 0 && !pinned && i < t.count; i++) {
         struct digest_place place;
         if (!digest_map_get(&keep, cid_digest(&t.nodes[i]), &place))
             rc = store_delete(s, &t.nodes[i], err);

@@ -57,6 +57,8 @@ int store_stat(struct store *s, struct store_stat *out, struct err *err)
     found.pack_blocks = packs.blocks;
     found.pack_bytes = packs.bytes;
     found.reference_blocks = packs.references;
+    found.damaged_packs = packs.damaged;
+    found.first_damaged = packs.first_damaged;
     *out = found;
     return 0;
 }

@@ -9,8 +9,10 @@
 #include "content/dagpb.h"
 #include "content/digest_map.h"
 #include "content/packs.h"
+#include "content/slabs.h"
 #include "transport/fetch_window.h"
 
+#define LOOKED_AT      32                               /* leaves that are hashed together */
 #define NAME_BYTES_MAX (1 + 5 + 5 + 2 + HASH_MULTI_MAX) /* of a CID whose block can be verified */
 
 /* A CID without its empty tail: there may be millions. */
@@ -19,10 +21,21 @@ struct name {
     uint8_t bytes[NAME_BYTES_MAX];
 };
 
+/* A leaf that the store has, if its hash says so. */
+struct leaf {
+    struct cid cid;
+    int rc;
+    struct err err;
+};
+
 struct dag {
     struct fetch *f;
     struct store *store;
     struct cid root;
+    bool sync; /* what is said to be here must be */
+    struct slabs slabs;
+    size_t leaf_count;
+    struct leaf leaves[LOOKED_AT]; /* to be hashed */
     struct packs_batch *batch;
     struct fetch_window *window;
     struct progress_count *progress;
@@ -140,29 +153,70 @@ static int deliver(void *self, const struct fetch_want *want, struct bytes block
     return rc != 0 ? rc : expand(d, &want->cid, block, err);
 }
 
-/* A leaf that the store has is not read. */
+static void count_leaf(struct dag *d, uint64_t bytes)
+{
+    pthread_mutex_lock(&d->mutex);
+    count_bytes(d, bytes);
+    pthread_mutex_unlock(&d->mutex);
+}
+
+/* A leaf that the store has is not read, where that it has it is no promise. */
 static bool has_leaf(struct dag *d, const struct cid *cid)
 {
     struct store_place place;
-    if (cid_codec(cid) != CID_RAW || !store_has(d->store, cid))
-        return false;
     if (store_find(d->store, cid, &place, NULL) != 0)
         return false;
     close(place.fd);
-    pthread_mutex_lock(&d->mutex);
-    count_bytes(d, place.size);
-    pthread_mutex_unlock(&d->mutex);
+    count_leaf(d, place.size);
     return true;
+}
+
+/* In any thread. */
+static void hash_leaf(void *self, size_t i)
+{
+    struct dag *d = self;
+    struct leaf *l = &d->leaves[i];
+    struct slab slab = slabs_take(&d->slabs);
+    l->rc = store_get(d->store, &l->cid, &slab.a, &l->err);
+    if (l->rc == 0)
+        count_leaf(d, slab.a.size);
+    slabs_give(&d->slabs, &slab);
+}
+
+/* Those that are damaged are asked for. */
+static int hash_leaves(struct dag *d, struct err *err)
+{
+    int rc = 0;
+    jobs_split(d->f->jobs, d->leaf_count, hash_leaf, d);
+    for (size_t i = 0; rc == 0 && i < d->leaf_count; i++) {
+        const struct leaf *l = &d->leaves[i];
+        struct fetch_want want = {.cid = l->cid};
+        if (l->rc == ERR_NOTFOUND || l->rc == ERR_CORRUPT)
+            rc = fetch_window_ask(d->window, &want, err);
+        else if (l->rc != 0)
+            rc = err_set(err, l->rc, "%s", l->err.text);
+    }
+    d->leaf_count = 0;
+    return rc;
+}
+
+static int visit_leaf(struct dag *d, const struct cid *cid, struct err *err)
+{
+    struct fetch_want want = {.cid = *cid};
+    if (!store_has(d->store, cid) || (!d->sync && !has_leaf(d, cid)))
+        return fetch_window_ask(d->window, &want, err);
+    if (!d->sync)
+        return 0;
+    d->leaves[d->leaf_count++] = (struct leaf){.cid = *cid};
+    return d->leaf_count < LOOKED_AT ? 0 : hash_leaves(d, err);
 }
 
 static int visit(struct dag *d, const struct cid *cid, struct err *err)
 {
     struct fetch_want want = {.cid = *cid};
-    if (has_leaf(d, cid))
-        return 0;
-    int rc = ERR_NOTFOUND;
-    if (cid_codec(cid) != CID_RAW)
-        rc = store_get(d->store, cid, &d->block, err);
+    if (cid_codec(cid) == CID_RAW)
+        return visit_leaf(d, cid, err);
+    int rc = store_get(d->store, cid, &d->block, err);
     if (rc == 0)
         return expand(d, cid, buf_bytes(&d->block), err);
     if (rc != ERR_NOTFOUND && rc != ERR_CORRUPT)
@@ -192,6 +246,8 @@ static int walk(struct dag *d, struct err *err)
         int rc = 0;
         if (pop(d, &cid))
             rc = visit(d, &cid, err);
+        else if (d->leaf_count > 0)
+            rc = hash_leaves(d, err);
         else if (idle)
             return 0;
         else
@@ -219,9 +275,11 @@ int fetch_dag(struct fetch *f, struct store *s, const struct cid *root, bool syn
     struct dag d = {.f = f,
                     .store = s,
                     .root = *root,
+                    .sync = sync,
                     .progress = progress,
                     .block = buf_new(STORE_BLOCK_BYTES_MAX)};
     pthread_mutex_init(&d.mutex, NULL);
+    slabs_init(&d.slabs, STORE_BLOCK_BYTES_MAX);
     int rc = store_batch_new(s, &d.batch, err);
     if (rc == 0)
         rc = fetch_window_new(f, deliver, &d, &d.window, err);
@@ -231,6 +289,7 @@ int fetch_dag(struct fetch *f, struct store *s, const struct cid *root, bool syn
         rc = walk(&d, err);
     fetch_window_free(d.window);
     rc = finish(&d, rc, sync, err);
+    slabs_fini(&d.slabs);
     pthread_mutex_destroy(&d.mutex);
     digest_map_fini(&d.seen);
     free(d.names);

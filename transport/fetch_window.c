@@ -292,7 +292,9 @@ static void take_break(struct fetch_window *w, struct request *r)
     struct err why = r->t.err;
     size_t source = r->source, size = r->t.body.size;
     bool brought = is_block_status(r->t.status) && r->t.bytes_received > 0;
-    bool ended = is_block_status(r->t.status) && r->t.code != ERR_TIMEOUT;
+    /* Another part than asked for is no early end: the next request asks for all. */
+    bool other_part = r->t.resume && r->t.status == 206 && size == 0;
+    bool ended = is_block_status(r->t.status) && r->t.code != ERR_TIMEOUT && !other_part;
     if (is_block_status(r->t.status) && size > s->piece.size) {
         buf_fini(&s->piece);
         s->piece = r->t.body;
@@ -318,7 +320,7 @@ static void take_refusal(struct fetch_window *w, struct request *r)
     release(r);
     err_set(&why, status == 401 || status == 403 ? ERR_DENIED : ERR_NET, "%s answered HTTP %ld: %s",
             w->f->sources[source], status, text);
-    if (status == 404) {
+    if (status == 404 || status == 410 || status == 451) { /* of this block, not of the others */
         s->lacking |= 1u << source;
     } else if (status == 503 || status == 429) {
         uint64_t wait_ms = (uint64_t)r->t.retry_after_seconds * 1000;

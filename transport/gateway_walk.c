@@ -146,19 +146,13 @@ static int enter_entity(struct gateway_walk *w, struct gateway_walk_item *out, s
 
 /* --- walking --- */
 
-static bool has_links(const struct cid *cid)
-{
-    uint32_t codec = cid_codec(cid);
-    return codec == CID_DAG_PB || codec == CID_DAG_CBOR || codec == CID_DAG_JSON;
-}
-
 static bool is_read(const struct gateway_walk *w, const struct cid *cid)
 {
     switch (w->at.role) {
     case ALONE:
         return false;
     case ANY:
-        return has_links(cid);
+        return dag_has_links(cid);
     default:
         return cid_codec(cid) == CID_DAG_PB;
     }

@@ -16,6 +16,7 @@
 #define HEADER_BYTES_MAX (64u << 10)
 #define KEPT_MAX         64L /* connections, to all hosts */
 #define BUFFER_BYTES     (256L << 10)
+#define RANGE_DIGITS     18  /* of a byte's number */
 #define QUOTE_MAX        200 /* characters of a redirect's target that a sentence repeats */
 
 struct http_client {
@@ -35,6 +36,7 @@ struct transfer {
     struct curl_slist *headers;
     size_t header_bytes; /* of the answer */
     bool body_begun;
+    bool other_part;       /* a 206 of bytes that were not asked for */
     char at[HTTP_URL_MAX]; /* where it is now: t->url, or where that redirects to */
     unsigned redirects;
     bool from_local; /* t->url is on this machine or its link: it may lead there */
@@ -157,6 +159,45 @@ static void reserve_body(struct transfer *x)
         body->size = before;
 }
 
+static bool take_number(const char **at, uint64_t *out)
+{
+    size_t digits = strspn(*at, "0123456789");
+    if (digits == 0 || digits > RANGE_DIGITS)
+        return false;
+    *out = strtoull(*at, NULL, 10);
+    *at += digits;
+    return true;
+}
+
+/* "bytes 100-199/200": from `from` on to the end, if it is said where that is. */
+static bool is_rest(const char *range, uint64_t from)
+{
+    uint64_t first, last, total;
+    if (strncasecmp(range, "bytes ", 6) != 0)
+        return false;
+    range += 6;
+    if (!take_number(&range, &first) || *range++ != '-' || !take_number(&range, &last) ||
+        *range++ != '/' || first != from || last < first)
+        return false;
+    if (strcmp(range, "*") == 0)
+        return true;
+    return take_number(&range, &total) && *range == '\0' && last + 1 == total;
+}
+
+/* The bytes of a part go behind what is here: it has to be the part that was asked for. */
+static bool is_asked_part(struct transfer *x)
+{
+    struct curl_header *range;
+    if (x->t->upload != NULL || status_of(x) != 206)
+        return true;
+    x->other_part =
+        curl_easy_header(x->easy, "Content-Range", 0, CURLH_HEADER, -1, &range) != CURLHE_OK ||
+        range->amount != 1 || !is_rest(range->value, x->t->body.size);
+    if (x->other_part)
+        buf_clear(&x->t->body);
+    return !x->other_part;
+}
+
 static size_t on_body(char *data, size_t one, size_t size, void *self)
 {
     (void)one;
@@ -166,6 +207,8 @@ static size_t on_body(char *data, size_t one, size_t size, void *self)
         return on_header(data, 1, size, x);
     if (!x->body_begun && t->resume && status_of(x) != 206)
         buf_clear(&t->body); /* all of it comes again, or a refusal */
+    if (!x->body_begun && !is_asked_part(x))
+        return 0;
     if (!x->body_begun)
         reserve_body(x);
     x->body_begun = true;
@@ -418,6 +461,8 @@ static void judge(struct transfer *x, CURLcode result)
                     "the coordinator, or a firewall on the way opens TLS, and then this fails "
                     "by design: ask for an exception for this address",
                     t->url);
+    else if (x->other_part)
+        t->code = err_set(&t->err, ERR_NET, "%s: a part came that was not asked for", t->url);
     else if (x->refused)
         t->code = refuse_redirect(x, x->at, "which is on this machine or its link");
     else if (result == CURLE_FILESIZE_EXCEEDED ||

@@ -48,7 +48,8 @@ struct http_transfer {
     void (*rewind)(void *self);
     void *self;
     uint64_t upload_bytes; /* the body's length */
-    bool resume;           /* GET: `body` holds the beginning already, ask for the rest of it */
+    bool resume;           /* GET: `body` holds the beginning already, ask for the rest of it. If
+                              another part comes: ERR_NET, and `body` is empty */
     size_t body_max;       /* of the answer; more: ERR_LIMIT */
     /* results */
     int code; /* 0: there is a status; else ERR_NET, ERR_TIMEOUT, ERR_LIMIT, ERR_DENIED,

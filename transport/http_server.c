@@ -5,13 +5,13 @@
 #include <errno.h>
 #include <microhttpd.h>
 #include <netdb.h>
-#include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
 #include "transport/http_guard.h"
+#include "transport/http_places.h"
 
 #define POOL_THREADS      4
 #define CONNECTION_MEMORY (64u << 10) /* each connection's for good; a TLS record is 16 KiB */
@@ -20,6 +20,7 @@
 #define SENTENCE_MAX      512
 #define SMALL_BODY        (32u << 10) /* holds no place while it is sent */
 #define STREAM_PIECE      (256u << 10)
+#define SENDING_SECONDS   5 /* of Retry-After, where transfers would have to end first */
 #define BACKLOG           256
 #define TLS_PRIORITIES                                                                             \
     "SECURE128:-VERS-ALL:+VERS-TLS1.3:+VERS-TLS1.2:-CIPHER-ALL:+AES-128-GCM:+AES-256-GCM:"         \
@@ -29,8 +30,7 @@ struct http_server {
     struct MHD_Daemon *daemon;
     struct http_guard *guard;
     struct http_handler handler;
-    atomic_int bodies; /* requests at work with a body or block in memory */
-    int bodies_max;
+    struct http_places *places;
     bool tls;
     uint16_t port;
 };
@@ -52,8 +52,8 @@ struct exchange {
     struct http_request request;
     struct MHD_Connection *connection;
     bool begun;   /* the handler's begin was called */
-    bool counted; /* it is one of `bodies` */
     bool decided; /* `response` is the answer */
+    struct http_place place;
     struct carrier *carrier;
     struct http_response response;
 };
@@ -146,6 +146,11 @@ static void drop_carrier(void *self)
     free(c);
 }
 
+static bool is_head(const struct exchange *x)
+{
+    return strcmp(x->request.method, "HEAD") == 0;
+}
+
 static struct MHD_Response *make_stream(struct exchange *x)
 {
     uint64_t size =
@@ -160,7 +165,7 @@ static struct MHD_Response *make_stream(struct exchange *x)
     }
     /* The library would end even the body that a HEAD does not get with a last chunk, and the
      * client take that for the next answer. */
-    if (size == MHD_SIZE_UNKNOWN && strcmp(x->request.method, "HEAD") == 0)
+    if (size == MHD_SIZE_UNKNOWN && is_head(x))
         MHD_set_response_options(response, MHD_RF_HTTP_1_0_COMPATIBLE_STRICT, MHD_RO_END);
     c->exchange = x;
     x->carrier = c;
@@ -202,26 +207,49 @@ static void forget_answer(struct http_response *r)
 }
 
 /* Does the answer, while it is sent, hold memory worth counting? */
-static bool holds_memory(const struct http_response *r)
+static bool holds_memory(const struct exchange *x)
 {
-    return r->stream.read != NULL || (r->file.fd < 0 && r->body.size > SMALL_BODY);
+    const struct http_response *r = &x->response;
+    return r->stream.read != NULL ? !is_head(x) : r->file.fd < 0 && r->body.size > SMALL_BODY;
 }
 
-static void leave_place(struct http_server *s, struct exchange *x);
+/* It may be sent slowly, to one of many: another time, then. */
+static void refuse_sending(struct exchange *x, int status)
+{
+    struct http_response *r = &x->response;
+    forget_answer(r);
+    buf_append_format(&r->headers, "Retry-After: %d\n", SENDING_SECONDS);
+    (void)http_server_say(r, status,
+                          status == 429 ? "busy: your address has its share of transfers"
+                                        : "busy: too many transfers at once");
+}
+
+/* From now on the reader says how long it takes. A file that was loaded stays what it was. */
+static void settle_place(struct http_server *s, struct exchange *x, bool loaded)
+{
+    const union MHD_ConnectionInfo *to =
+        MHD_get_connection_info(x->connection, MHD_CONNECTION_INFO_CLIENT_ADDRESS);
+    int status = 0;
+    if (holds_memory(x) && !loaded)
+        status = http_places_keep(s->places, &x->place, to == NULL ? NULL : to->client_addr);
+    if (status != 0)
+        refuse_sending(x, status);
+    if (!holds_memory(x))
+        http_places_leave(s->places, &x->place);
+}
 
 /* Hands the answer to libmicrohttpd; the body's memory goes with it, uncopied. To a HEAD it sends
  * the body's length alone. Encryption reads what it sends: from memory it is twice as fast. */
 static enum MHD_Result queue(struct http_server *s, struct exchange *x)
 {
     struct http_response *r = &x->response;
-    bool load = r->file.fd >= 0 && (r->file.size == 0 || (s->tls && r->file.size <= RESPONSE_MAX &&
-                                                          strcmp(x->request.method, "HEAD") != 0));
+    bool load = r->file.fd >= 0 &&
+                (r->file.size == 0 || (s->tls && r->file.size <= RESPONSE_MAX && !is_head(x)));
     if ((load && http_server_load_file(r, NULL) != 0) || r->body.failed || r->headers.failed) {
         forget_answer(r);
         r->status = 500;
     }
-    if (!holds_memory(r))
-        leave_place(s, x);
+    settle_place(s, x, load);
     struct MHD_Response *response = make_response(x);
     if (response == NULL)
         return MHD_NO;
@@ -344,19 +372,10 @@ static void set_owes(struct http_server *s, struct MHD_Connection *connection, b
 
 static bool take_place(struct http_server *s, struct exchange *x)
 {
-    x->counted = atomic_fetch_add(&s->bodies, 1) < s->bodies_max;
-    if (x->counted)
+    if (http_places_take(s->places, &x->place))
         return true;
-    atomic_fetch_sub(&s->bodies, 1);
     buf_append_text(&x->response.headers, "Retry-After: 1\n");
     return http_server_say(&x->response, 503, "busy: too many transfers at once");
-}
-
-static void leave_place(struct http_server *s, struct exchange *x)
-{
-    if (x->counted)
-        atomic_fetch_sub(&s->bodies, 1);
-    x->counted = false;
 }
 
 /* Headers are in: the first call for a request. */
@@ -385,7 +404,7 @@ static enum MHD_Result begin(struct http_server *s, struct MHD_Connection *conne
         x->decided = !s->handler.begin(s->handler.self, &x->request, &x->response);
     }
     if (x->decided)
-        leave_place(s, x);
+        http_places_leave(s->places, &x->place);
     if (!x->decided || (sound && x->request.body_bytes == 0))
         return MHD_YES; /* the answer, when the request is whole */
     /* Now, unread: the library closes behind it. */
@@ -429,7 +448,7 @@ static void on_end(void *self, struct MHD_Connection *connection, void **slot,
     forget_answer(&x->response);
     if (x->begun)
         s->handler.end(s->handler.self, &x->request);
-    leave_place(s, x);
+    http_places_leave(s->places, &x->place);
     set_owes(s, connection, true);
     buf_fini(&x->response.body);
     buf_fini(&x->response.headers);
@@ -504,19 +523,23 @@ static struct MHD_Daemon *start_daemon(struct http_server *s, const struct http_
                                        int fd)
 {
     bool tls = c->key_pem != NULL;
-    unsigned flags = MHD_USE_EPOLL_INTERNAL_THREAD | (tls ? MHD_USE_TLS : 0u);
+    /* Threads that have all the connections they may have do not watch the socket, by which they
+     * would be told to end: ITC tells them. */
+    unsigned flags = MHD_USE_EPOLL_INTERNAL_THREAD | MHD_USE_ITC | (tls ? MHD_USE_TLS : 0u);
     struct MHD_OptionItem tls_options[] = {
         {MHD_OPTION_HTTPS_MEM_KEY, 0, (void *)(uintptr_t)c->key_pem},
         {MHD_OPTION_HTTPS_MEM_CERT, 0, (void *)(uintptr_t)c->certificate_pem},
         {MHD_OPTION_HTTPS_PRIORITIES, 0, (void *)(uintptr_t)TLS_PRIORITIES},
         {MHD_OPTION_END, 0, NULL}};
     struct MHD_OptionItem none[] = {{MHD_OPTION_END, 0, NULL}};
+    /* None without a connection of its own; a pool of one is none. */
+    unsigned threads = c->connections_max < POOL_THREADS ? c->connections_max : POOL_THREADS;
     unsigned per_address = c->connections_max / 2 < 64 ? 64 : c->connections_max / 2;
     return MHD_start_daemon(
         flags, 0, NULL, NULL, on_request, s, MHD_OPTION_LISTEN_SOCKET, fd,
         MHD_OPTION_NOTIFY_COMPLETED, on_end, s, MHD_OPTION_NOTIFY_CONNECTION, on_connection, s,
         MHD_OPTION_UNESCAPE_CALLBACK, decode_nothing, NULL, MHD_OPTION_STRICT_FOR_CLIENT, 1,
-        MHD_OPTION_THREAD_POOL_SIZE, (unsigned)POOL_THREADS, MHD_OPTION_CONNECTION_MEMORY_LIMIT,
+        MHD_OPTION_THREAD_POOL_SIZE, threads < 2 ? 0u : threads, MHD_OPTION_CONNECTION_MEMORY_LIMIT,
         (size_t)CONNECTION_MEMORY, MHD_OPTION_CONNECTION_LIMIT, c->connections_max,
         MHD_OPTION_PER_IP_CONNECTION_LIMIT, per_address, MHD_OPTION_CONNECTION_TIMEOUT,
         c->idle_seconds, MHD_OPTION_ARRAY, tls ? tls_options : none, MHD_OPTION_END);
@@ -530,8 +553,9 @@ int http_server_open(const struct http_server_config *c, struct http_server **ou
         return err_set(err, ERR_NOMEM, "out of memory");
     s->handler = c->handler;
     s->tls = c->key_pem != NULL;
-    s->bodies_max = c->bodies_max == 0 ? HTTP_BODIES_MAX : (int)c->bodies_max;
-    int rc = http_guard_new(c->idle_seconds, &s->guard, err);
+    int rc = http_places_new(c->bodies_max == 0 ? HTTP_BODIES_MAX : c->bodies_max, &s->places, err);
+    if (rc == 0)
+        rc = http_guard_new(c->idle_seconds, &s->guard, err);
     if (rc == 0)
         rc = open_socket(c, &fd, err);
     if (rc == 0) {
@@ -561,5 +585,6 @@ void http_server_close(struct http_server *s)
     if (s->daemon != NULL)
         MHD_stop_daemon(s->daemon);
     http_guard_free(s->guard);
+    http_places_free(s->places);
     free(s);
 }

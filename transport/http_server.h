@@ -7,8 +7,10 @@
  * HTTP_PATH_MAX a request, connections in all and per address, HTTP_BODIES_MAX requests at work
  * with a block in memory (a further one gets 503 with Retry-After), an idle time after which a
  * silent connection, or one that owes whole headers, is closed. A connection that waits holds no
- * block, nor does one whose answer is a file (the kernel sends it) or a few kilobytes. Functions
- * run in the server's threads.
+ * block, nor does one whose answer is a file (the kernel sends it) or a few kilobytes. Of the
+ * others, that are sent as slowly as their readers like, there are fewer, and fewer still to one
+ * address (http_places.h): what is too much gets 503, or 429, with Retry-After. Functions run in
+ * the server's threads.
  *
  * Only PUT has a body, and says its length; what two readers of HTTP could take for different
  * requests (Transfer-Encoding, two lengths, odd header names) is refused. A PUT refused at its

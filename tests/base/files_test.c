@@ -176,6 +176,55 @@ static void test_save_that_fails_leaves_no_temporary_file(void **state)
     }
 }
 
+/* A process of the same number may have been killed here before: in a container all are 1. */
+static void test_save_is_not_hindered_by_what_another_process_left(void **state)
+{
+    (void)state;
+    char left[300];
+    int before = 200; /* saves of this process, and more */
+    for (int i = 0; i < before; i++) {
+        snprintf(left, sizeof left, "%s.%d-%d.tmp", in_scratch("f"), (int)getpid(), i);
+        write_file(left, bytes_of_text("cut"));
+    }
+    save_text(in_scratch("f"), "whole");
+    assert_file(in_scratch("f"), "whole");
+    assert_int_equal(names_in_scratch(), before + 1);
+}
+
+/* A disk where the first names asked for are taken. */
+struct crowded {
+    struct files table;
+    int taken, asked;
+    char last[FILES_PATH_MAX];
+};
+
+static int open_crowded(void *self, const char *path, enum files_mode mode, int *fd,
+                        struct err *err)
+{
+    struct crowded *c = self;
+    assert_string_not_equal(path, c->last); /* another name each time */
+    snprintf(c->last, sizeof c->last, "%s", path);
+    if (c->asked++ < c->taken)
+        return err_set(err, ERR_EXISTS, "it is taken");
+    return disk()->open(NULL, path, mode, fd, err);
+}
+
+static void test_save_takes_another_name_where_one_is_taken_but_not_for_ever(void **state)
+{
+    (void)state;
+    struct crowded c = {.table = *disk(), .taken = 3};
+    c.table.self = &c;
+    c.table.open = open_crowded;
+    assert_int_equal(files_save(&c.table, in_scratch("f"), bytes_of_text("x"), NULL), 0);
+    assert_int_equal(c.asked, 4);
+    assert_file(in_scratch("f"), "x");
+    c.taken = 1000000;
+    assert_int_equal(files_save(&c.table, in_scratch("f"), bytes_of_text("y"), NULL), ERR_EXISTS);
+    assert_true(c.asked < 100);
+    assert_file(in_scratch("f"), "x");
+    assert_int_equal(names_in_scratch(), 1);
+}
+
 static void *save_often(void *arg)
 {
     for (int i = 0; i < 100; i++)
@@ -404,6 +453,8 @@ int main(void)
         TEST(test_save_syncs_the_bytes_before_the_name),
         TEST(test_save_that_fails_anywhere_leaves_the_old_or_the_new_file),
         TEST(test_save_that_fails_leaves_no_temporary_file),
+        TEST(test_save_is_not_hindered_by_what_another_process_left),
+        TEST(test_save_takes_another_name_where_one_is_taken_but_not_for_ever),
         TEST(test_two_threads_may_save_the_same_file),
         TEST(test_load_refuses_a_file_above_the_limit_and_leaves_the_buffer),
         TEST(test_load_that_fails_half_way_leaves_the_buffer),

@@ -139,7 +139,7 @@ static void test_a_damaged_or_absent_block_is_a_no(void **state)
     tool_group(cmd_block, "block", "get", cid.text);
     tool_expect(1, "", cid.text);
     tool_run(cmd_block, "block", "get", "--store", in_scratch("absent"), cid.text, NULL);
-    tool_expect(1, "", "no store at");
+    tool_expect(2, "", "no store at");
 }
 
 static void test_an_identity_block_needs_no_store_entry(void **state)

@@ -1,5 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* `car export`, `import`, `ls` and `verify`. */
+#include <sys/stat.h>
+
 #include "content/car.h"
 #include "tests/cli/store_tool.h"
 
@@ -401,6 +403,89 @@ static void test_a_v2_is_read_where_v1_is(void **state)
     buf_fini(&b);
 }
 
+static void test_an_export_gives_up_nothing_but_a_file(void **state)
+{
+    (void)state;
+    struct said_cid root = put_text("a");
+    char fifo[512];
+    struct stat st;
+    snprintf(fifo, sizeof fifo, "%s", in_scratch("fifo"));
+    assert_int_equal(mkfifo(fifo, 0600), 0);
+    tool_group(cmd_car, "car", "export", root.text, "-f", "-o", fifo);
+    tool_expect(2, "", "is a FIFO: only a file is replaced");
+    assert_true(lstat(fifo, &st) == 0 && S_ISFIFO(st.st_mode));
+    assert_int_equal(symlink("fifo", in_scratch("link")), 0);
+    tool_group(cmd_car, "car", "export", root.text, "-f", "-o", in_scratch("link"));
+    tool_expect(2, "", "is a symlink");
+    /* Nor by way of the temporary name. */
+    write_file(in_scratch("precious"), bytes_of_text("precious"));
+    assert_int_equal(symlink("precious", in_scratch("out.part")), 0);
+    tool_group(cmd_car, "car", "export", root.text, "-o", in_scratch("out"));
+    tool_expect(2, "", "out.part is a symlink");
+    struct buf kept = read_file(in_scratch("precious"));
+    assert_true(bytes_equal(buf_bytes(&kept), bytes_of_text("precious")));
+    buf_fini(&kept);
+}
+
+static void append_block(struct buf *car, const struct cid *cid, const char *text)
+{
+    uint8_t head[CAR_SECTION_HEAD_MAX];
+    buf_append(car, head, car_section_head(cid, strlen(text), head));
+    buf_append_text(car, text);
+}
+
+/* What a block of an unknown codec links, `gc` cannot know. */
+static void test_a_root_of_an_unknown_codec_is_not_pinned_and_not_called_whole(void **state)
+{
+    (void)state;
+    struct cid strange = cid_of(0x65, bytes_of_text("links")), above;
+    struct buf inner = buf_new(1000);
+    char text[CID_TEXT_MAX], pin[CID_TEXT_MAX];
+    buf_append_format(&inner, "[{\"/\":\"%s\"}]", cid_format(&strange, text));
+    above = cid_of(CID_DAG_JSON, buf_bytes(&inner));
+    for (int below = 0; below < 2; below++) {
+        struct buf car = buf_new(10000);
+        const struct cid *root = below ? &above : &strange;
+        car_put_header(&car, root, 1);
+        if (below)
+            append_block(&car, &above, buf_text(&inner));
+        append_block(&car, &strange, "links");
+        write_file(in_scratch("strange.car"), buf_bytes(&car));
+        buf_fini(&car);
+        tool_run(cmd_car, "car", "verify", in_scratch("strange.car"), NULL);
+        tool_expect(1, "the codec 0x65 is not known here", "");
+        tool_run(cmd_car, "car", "verify", "--json", in_scratch("strange.car"), NULL);
+        tool_expect(1, "\"unknown_codec\":\"", "");
+        tool_group(cmd_car, "car", "import", in_scratch("strange.car"));
+        tool_expect(1, "imported ", "is not pinned: ");
+        tool_expect(1, "root ",
+                    "its codec 0x65 is not known here, so what it links cannot be kept");
+        assert_true(tool_holds("store", text));
+        tool_group(cmd_pin, "pin", "ls");
+        assert_int_equal(tool.out.size, 0);
+        tool_group(cmd_pin, "pin", "add", cid_format(root, pin));
+        tool_expect(1, "", "cannot be kept; --direct pins the block alone");
+    }
+    tool_group(cmd_pin, "pin", "add", "--direct", text);
+    tool_expect(0, "pinned", "");
+    buf_fini(&inner);
+}
+
+static void test_a_car_of_an_unknown_hash_is_a_no(void **state)
+{
+    (void)state;
+    struct buf car = buf_new(1000);
+    struct cid root = cid_of(CID_RAW, bytes_of_text("a"));
+    car_put_header(&car, &root, 1);
+    /* CIDv1, raw, multihash 0x1e of 32 bytes; a block of one byte */
+    static const uint8_t section[38] = {37, 1, 0x55, 0x1e, 32};
+    buf_append(&car, section, sizeof section);
+    write_file(in_scratch("hash.car"), buf_bytes(&car));
+    tool_run(cmd_car, "car", "verify", in_scratch("hash.car"), NULL);
+    tool_expect(1, "", "hash.car: ");
+    buf_fini(&car);
+}
+
 #define TEST(f) cmocka_unit_test_setup_teardown(f, store_tool_setup, tool_teardown)
 
 int main(void)
@@ -422,6 +507,9 @@ int main(void)
         TEST(test_ls_lists_blocks_sizes_and_offsets),
         TEST(test_verify_tells_a_whole_car_from_others),
         TEST(test_a_v2_is_read_where_v1_is),
+        TEST(test_an_export_gives_up_nothing_but_a_file),
+        TEST(test_a_root_of_an_unknown_codec_is_not_pinned_and_not_called_whole),
+        TEST(test_a_car_of_an_unknown_hash_is_a_no),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -334,7 +334,7 @@ static void test_what_is_not_there_or_no_model_is_named(void **state)
     run_compare();
     tool_expect(1, "", "/b: safetensors");
     tool_run(cmd_compare, "compare", in_scratch("a"), NULL);
-    tool_expect(2, "", "something is missing: A B");
+    tool_expect(2, "", "an argument is missing: colmeia compare [OPTION]... A B");
 }
 
 #define TEST(f) cmocka_unit_test_setup_teardown(f, tool_setup, tool_teardown)

@@ -500,7 +500,7 @@ static void test_calls_that_say_too_little_are_usage(void **state)
     tool_run(cmd_model, "model", "evaluate", NULL);
     tool_expect(2, "", "give --model FILE and --data FILE");
     tool_run(cmd_model, "model", "show", NULL);
-    tool_expect(2, "", "something is missing: FILE");
+    tool_expect(2, "", "an argument is missing: colmeia model show [OPTION]... FILE");
 }
 
 #define TEST(f) cmocka_unit_test_setup_teardown(f, tool_setup, tool_teardown)

@@ -47,7 +47,7 @@ static void test_a_record_is_kept_and_given_back_to_the_byte(void **state)
     const char *name = make_record(3, "2123-08-14T12:00:00Z");
     char path[120];
     tool_group(cmd_name, "name", "get", name);
-    tool_expect(1, "", "no store at");
+    tool_expect(2, "", "no store at");
     tool_group(cmd_name, "name", "put", name, in_scratch("record"));
     tool_expect(0, "", "");
     tool_group(cmd_name, "name", "get", name);
@@ -93,7 +93,7 @@ static void test_what_is_no_name_is_said(void **state)
     tool_expect(2, "", "nonsense");
     tool_group(cmd_name, "name", "put", "QmYyQSo1c1Ym7orWxLYvCrM2EmxFTANf8wXmmE7DWjhx5N",
                in_scratch("record"));
-    tool_expect(3, "", "RSA");
+    tool_expect(1, "", "RSA");
     tool_group(cmd_name, "name", "put", "12D3KooWD3eckifWpRn9wQpMG9R9hX3sD158z7EqHWmweQAJU5SA",
                in_scratch("record"));
     tool_expect(1, "", "signature does not verify");

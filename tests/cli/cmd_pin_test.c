@@ -49,7 +49,7 @@ static void test_a_pin_that_is_removed_is_gone(void **state)
     tool_expect(1, "", "not pinned");
     assert_true(tool_holds("store", a.text));
     tool_run(cmd_pin, "pin", "rm", "--store", in_scratch("absent"), a.text, NULL);
-    tool_expect(1, "", "no store at");
+    tool_expect(2, "", "no store at");
     assert_false(files_exists(files_posix(), in_scratch("absent")));
 }
 
@@ -98,6 +98,32 @@ static void test_a_name_that_would_move_a_cursor_is_refused(void **state)
     tool_expect(2, "", "");
 }
 
+static void test_a_pin_is_asked_for_and_removed_by_a_path_too(void **state)
+{
+    (void)state;
+    struct said_cid a = tool_put("store", "raw", bytes_of_text("a"));
+    char text[CID_TEXT_MAX + 20], path[CID_TEXT_MAX + 20];
+    snprintf(text, sizeof text, "[{\"/\":\"%s\"}]", a.text);
+    struct said_cid root = tool_put("store", "dag-json", bytes_of_text(text));
+    snprintf(path, sizeof path, "/ipfs/%s/0", root.text);
+    tool_group(cmd_pin, "pin", "add", "-r", path);
+    tool_expect(0, a.text, "");
+    tool_group(cmd_pin, "pin", "ls", path);
+    tool_expect(0, a.text, "");
+    tool_group(cmd_pin, "pin", "ls", "--type", "direct");
+    assert_int_equal(tool.out.size, 0);
+    tool_group(cmd_pin, "pin", "ls", "-t", "recursive", "--names");
+    tool_expect(0, a.text, "");
+    tool_group(cmd_pin, "pin", "ls", "-t", "no");
+    tool_expect(2, "", "\"no\" is not direct, recursive or all");
+    tool_group(cmd_pin, "pin", "rm", path);
+    tool_expect(0, a.text, "");
+    tool_group(cmd_pin, "pin", "rm", path);
+    tool_expect(1, "", "not pinned");
+    tool_group(cmd_pin, "pin", "add", "--recursive=false", root.text);
+    tool_expect(0, "directly", "");
+}
+
 #define TEST(f) cmocka_unit_test_setup_teardown(f, store_tool_setup, tool_teardown)
 
 int main(void)
@@ -108,6 +134,7 @@ int main(void)
         TEST(test_what_is_not_all_here_is_not_pinned_and_the_missing_block_named),
         TEST(test_a_path_pins_what_it_leads_to),
         TEST(test_a_name_that_would_move_a_cursor_is_refused),
+        TEST(test_a_pin_is_asked_for_and_removed_by_a_path_too),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

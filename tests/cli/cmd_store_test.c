@@ -125,7 +125,7 @@ static void test_get_replaces_a_file_only_when_told(void **state)
     buf_fini(&kept);
     assert_int_equal(mkdir(in_scratch("dir"), 0700), 0);
     tool_run(cmd_get, "get", cid, "--force", "-o", in_scratch("dir"), NULL);
-    tool_expect(2, "", "a folder by that name");
+    tool_expect(2, "", "is a folder: only a file is replaced");
 }
 
 static void test_symlinks_that_lead_out_are_written_only_when_told(void **state)
@@ -227,7 +227,13 @@ static void test_cat_writes_a_file_or_a_part_of_it(void **state)
     tool_run(cmd_cat, "cat", path, NULL);
     assert_string_equal(tool_out(), "hello world");
     tool_run(cmd_cat, "cat", cid, NULL);
-    tool_expect(3, "", "is a directory");
+    tool_expect(1, "", "is a folder: `colmeia ls` lists it, `colmeia get`");
+    tool_run(cmd_get, "get", path, "-o", "-", NULL);
+    tool_expect(0, "", "");
+    assert_string_equal(tool_out(), "hello world");
+    tool_run(cmd_get, "get", cid, "-o", "-", NULL);
+    tool_expect(1, "", "is a folder");
+    assert_false(files_exists(files_posix(), "-"));
 }
 
 /* 16 bytes, linked 1,024 times a level, six levels: 2^64 bytes would be one too many. */
@@ -264,7 +270,7 @@ static void test_attack_15_a_bomb_is_read_in_part_and_never_written(void **state
     tool_run(cmd_cat, "cat", cid, "--offset", "9007199254740995", "--length", "4", NULL);
     assert_string_equal(tool_out(), "3456");
     tool_run(cmd_get, "get", cid, "-o", in_scratch("out"), NULL);
-    tool_expect(1, "", "free on the disk");
+    tool_expect(3, "", "free on the disk");
     assert_false(files_exists(files_posix(), in_scratch("out")));
     tool_run(cmd_stat, "stat", cid, NULL);
     tool_expect(0, "Size: 18014398509481984\n", "");
@@ -287,7 +293,7 @@ static void test_ls_says_cid_size_and_name(void **state)
     tool_expect(0, "\"type\":\"symlink\"", "");
     tool_expect(0, "\"type\":\"directory\"", "");
     tool_run(cmd_ls, "ls", HELLO, NULL);
-    tool_expect(3, "", "is a file, not a folder");
+    tool_expect(1, "", "is a file, not a folder");
 }
 
 static void test_ls_goes_on_past_entries_that_are_not_here(void **state)
@@ -353,6 +359,122 @@ static void test_stat_says_mode_and_time_where_they_are_kept(void **state)
     tool_expect(0, "\"mode\":416,\"mtime\":1700000000,\"mtime_nanos\":500000000}", "");
 }
 
+static void test_get_gives_up_nothing_but_a_file(void **state)
+{
+    (void)state;
+    char cid[CID_TEXT_MAX], fifo[512], link[512];
+    struct stat st;
+    make_file(100, cid);
+    tool_run(cmd_add, "add", in_scratch("in"), NULL);
+    snprintf(fifo, sizeof fifo, "%s", in_scratch("fifo"));
+    snprintf(link, sizeof link, "%s", in_scratch("link"));
+    assert_int_equal(mkfifo(fifo, 0600), 0);
+    assert_int_equal(symlink("in", link), 0);
+    for (int forced = 0; forced < 2; forced++) {
+        tool_run(cmd_get, "get", cid, "-o", fifo, forced ? "-f" : NULL, NULL);
+        tool_expect(2, "", "is a FIFO: only a file is replaced");
+        tool_run(cmd_get, "get", cid, "-o", link, forced ? "-f" : NULL, NULL);
+        tool_expect(2, "", "is a symlink: only a file is replaced");
+    }
+    assert_true(lstat(fifo, &st) == 0 && S_ISFIFO(st.st_mode));
+    assert_true(lstat(link, &st) == 0 && S_ISLNK(st.st_mode));
+    tool_run(cmd_get, "get", cid, "-o", "", NULL);
+    tool_expect(2, "", "is empty");
+}
+
+static void test_a_folder_with_a_bad_name_is_refused_with_a_way_out(void **state)
+{
+    (void)state;
+    char cid[CID_TEXT_MAX];
+    assert_int_equal(mkdir(in_scratch("tree"), 0700), 0);
+    write_file(in_scratch("tree/a\nb"), bytes_of_text("x"));
+    tool_run(cmd_add, "add", "-Q", in_scratch("tree"), NULL);
+    tool_expect(0, "b", "warning: the name \"a\\x0ab\" holds a control character, and");
+    take_cid(cid);
+    tool_run(cmd_get, "get", cid, "-o", in_scratch("out"), NULL);
+    tool_expect(1, "", "`colmeia cat CID/NAME` reads one file");
+    tool_expect(1, "", "`colmeia car export`");
+}
+
+static void test_ls_says_a_nul_in_a_name(void **state)
+{
+    (void)state;
+    struct store *store;
+    char cid[CID_TEXT_MAX];
+    struct buf block = buf_new(1000);
+    struct cid leaf = cid_of(CID_RAW, bytes_of_text("x"));
+    /* A link: CID, the name "a\0b", size 1; behind it a directory's data. */
+    buf_append_byte(&block, 0x12);
+    buf_append_byte(&block, (uint8_t)(2 + leaf.size + 5 + 2));
+    buf_append_byte(&block, 0x0a);
+    buf_append_byte(&block, (uint8_t)leaf.size);
+    buf_append(&block, leaf.bytes, leaf.size);
+    buf_append(&block,
+               "\x12\x03"
+               "a\0b\x18\x01",
+               7);
+    buf_append(&block, "\x0a\x02\x08\x01", 4);
+    struct cid folder = cid_of(CID_DAG_PB, buf_bytes(&block));
+    assert_int_equal(store_open(files_posix(), in_scratch("store"), STORE_WRITE, &store, NULL), 0);
+    assert_int_equal(store_put(store, &folder, buf_bytes(&block), NULL), 0);
+    store_close(store);
+    buf_fini(&block);
+    tool_run(cmd_ls, "ls", cid_format(&folder, cid), NULL);
+    tool_expect(0, " 1 a\\x00b\n", "");
+}
+
+static void test_what_people_paste_is_answered_with_what_to_give(void **state)
+{
+    (void)state;
+    static const char *const rows[][2] = {
+        {"https://example.org/ipfs/" HELLO, "--from https://HOST"},
+        {"/ipns/example.org", "IPNS names are not followed"},
+        {"ipns://example.org/a", "IPNS names are not followed"},
+        {"nonsense/a", "\"nonsense\" is no CID"},
+    };
+    char cid[CID_TEXT_MAX];
+    make_file(10, cid); /* a store; what is in it does not matter */
+    tool_run(cmd_add, "add", in_scratch("in"), NULL);
+    for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
+        tool_run(cmd_stat, "stat", rows[i][0], "--store", in_scratch("store"), NULL);
+        tool_expect(2, "", rows[i][1]);
+    }
+}
+
+static void test_what_is_no_store_is_said_and_left_alone(void **state)
+{
+    (void)state;
+    write_file(in_scratch("file"), bytes_of_text("x"));
+    assert_int_equal(mkdir(in_scratch("folder"), 0700), 0);
+    write_file(in_scratch("folder/mine"), bytes_of_text("x"));
+    static const struct {
+        const char *name, *words;
+    } rows[] = {{"file", "is no folder"}, {"folder", "is not a store"}, {"absent", "no store at"}};
+    for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
+        char dir[512];
+        snprintf(dir, sizeof dir, "%s", in_scratch(rows[i].name));
+        tool_run(cmd_store, "store", "verify", "--store", dir, NULL);
+        tool_expect(2, "", rows[i].words);
+        tool_run(cmd_store, "store", "stat", "--store", dir, NULL);
+        tool_expect(2, "", rows[i].words);
+        tool_run(cmd_cat, "cat", HELLO, "--store", dir, NULL);
+        tool_expect(2, "", rows[i].words);
+        tool_run(cmd_pin, "pin", "add", HELLO, "--store", dir, NULL);
+        tool_expect(2, "", rows[i].words);
+        tool_run(cmd_gc, "gc", "--store", dir, NULL);
+        tool_expect(2, "", rows[i].words);
+    }
+    assert_false(files_exists(files_posix(), in_scratch("absent")));
+    for (size_t i = 0; i < 2; i++) {
+        tool_run(cmd_add, "add", in_scratch("file"), "--store", in_scratch(rows[i].name), NULL);
+        tool_expect(2, "", rows[i].words);
+    }
+    assert_false(files_exists(files_posix(), in_scratch("folder/blocks")));
+    assert_int_equal(mkdir(in_scratch("empty"), 0700), 0);
+    tool_run(cmd_add, "add", in_scratch("file"), "--store", in_scratch("empty"), NULL);
+    tool_expect(0, "added", "");
+}
+
 #define TEST(f) cmocka_unit_test_setup_teardown(f, setup, tool_teardown)
 
 int main(void)
@@ -372,6 +494,11 @@ int main(void)
         TEST(test_ls_goes_on_past_entries_that_are_not_here),
         TEST(test_stat_says_what_a_cid_is),
         TEST(test_stat_says_mode_and_time_where_they_are_kept),
+        TEST(test_get_gives_up_nothing_but_a_file),
+        TEST(test_a_folder_with_a_bad_name_is_refused_with_a_way_out),
+        TEST(test_ls_says_a_nul_in_a_name),
+        TEST(test_what_people_paste_is_answered_with_what_to_give),
+        TEST(test_what_is_no_store_is_said_and_left_alone),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -79,7 +79,46 @@ static void test_stat_says_where_blocks_lie(void **state)
     tool_run(cmd_store_repo, "repo", "stat", "--store", in_scratch("store"), NULL);
     tool_expect(0, "single files          1  5 B\n", "");
     tool_run(cmd_store, "store", "stat", "--store", in_scratch("absent"), NULL);
-    tool_expect(1, "", "no store at");
+    tool_expect(2, "", "no store at");
+}
+
+/* The one index of a reference in the folder. */
+static int take_reference(void *arg, const char *name, struct err *err)
+{
+    (void)err;
+    size_t size = strlen(name);
+    if (size > 4 && strcmp(name + size - 4, ".ref") == 0)
+        snprintf(arg, 100, "store/packs/%.*s", (int)(size - 4), name);
+    return 0;
+}
+
+static void test_a_lost_index_is_named_and_does_not_end_the_rest(void **state)
+{
+    (void)state;
+    char pack[100] = "", index[120];
+    uint8_t *data = stream_bytes("elsewhere", 5000000);
+    write_file(in_scratch("elsewhere"), bytes_of(data, 5000000));
+    free(data);
+    tool_run(cmd_add, "add", "--nocopy", "--store", in_scratch("store"), in_scratch("elsewhere"),
+             NULL);
+    assert_int_equal(tool.status, 0);
+    tool_put("store", "raw", bytes_of_text("alone"));
+    assert_int_equal(
+        files_posix()->list(NULL, in_scratch("store/packs"), take_reference, pack, NULL), 0);
+    snprintf(index, sizeof index, "%s.index", pack);
+    assert_int_equal(unlink(in_scratch(index)), 0);
+    tool_run(cmd_store, "store", "verify", "--store", in_scratch("store"), NULL);
+    tool_expect(1, "damaged: pack ", "");
+    tool_expect(1, pack, "");
+    tool_expect(1, in_scratch("elsewhere"), "");
+    tool_expect(1, ": 0 damaged\n", ""); /* of the blocks that could be seen */
+    tool_run(cmd_store, "store", "verify", "--json", "--store", in_scratch("store"), NULL);
+    tool_expect(1, "{\"damaged_pack\":\"", "");
+    tool_expect(1, "\"damaged_packs\":1,\"damaged\":0}\n", "");
+    tool_run(cmd_store, "store", "stat", "--store", in_scratch("store"), NULL);
+    tool_expect(1, "single files", pack);
+    tool_run(cmd_store, "store", "stat", "--json", "--store", in_scratch("store"), NULL);
+    tool_expect(1, "\"damaged_packs\":1}", "1 damaged pack");
 }
 
 #define TEST(f) cmocka_unit_test_setup_teardown(f, store_tool_setup, tool_teardown)
@@ -91,6 +130,7 @@ int main(void)
         TEST(test_every_damaged_block_is_named_with_its_place),
         TEST(test_a_block_put_anew_is_whole_again),
         TEST(test_stat_says_where_blocks_lie),
+        TEST(test_a_lost_index_is_named_and_does_not_end_the_rest),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

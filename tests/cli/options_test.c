@@ -86,7 +86,7 @@ static void test_a_wrong_call_is_told_on_stderr_with_the_word_that_is_wrong(void
     static const char *const rows[][4] = {
         {"--nope", "one", NULL, "there is no option --nope"},
         {"-x", "one", NULL, "there is no option -x"},
-        {"--flag=1", "one", NULL, "option --flag takes no argument"},
+        {"--flag=1", "one", NULL, "option --flag takes no argument but true or false"},
         {"one", "--text", NULL, "option --text needs an argument"},
         {"one", "-t", NULL, "option -t needs an argument"},
         {"one", "--number", "11", "--number: \"11\" is not a number from 0 to 10"},
@@ -94,7 +94,7 @@ static void test_a_wrong_call_is_told_on_stderr_with_the_word_that_is_wrong(void
         {"one", "--real", "1,5", "--real: \"1,5\""},
         {"one", "--real", "inf", "--real: \"inf\""},
         {"one", "--cid", "bafy", "--cid: "},
-        {"-f", NULL, NULL, "something is missing: ONE [TWO]"},
+        {"-f", NULL, NULL, "an argument is missing: colmeia test [OPTION]... ONE [TWO]"},
         {"one", "two", "three", "too many arguments, from \"three\" on"},
         {"one", "two", "\x1b[2J", "from \"\\x1b[2J\" on"},
     };
@@ -118,6 +118,19 @@ static void test_a_studys_folder_has_its_store_in_shared(void **state)
     assert_string_equal(path, in_scratch("shared"));
 }
 
+static void test_a_flag_may_say_true_or_false(void **state)
+{
+    (void)state;
+    assert_int_equal(tool_run(command, "test", "one", "--flag=true", NULL), 0);
+    assert_true(seen.flag);
+    assert_int_equal(tool_run(command, "test", "one", "-f", "--flag=false", NULL), 0);
+    assert_false(seen.flag);
+    tool_run(command, "test", "one", "--fl=maybe", NULL);
+    tool_expect(2, "", "option --flag takes no argument but true or false");
+    tool_run(command, "test", "one", "--nope=1", NULL);
+    tool_expect(2, "", "there is no option --nope\n");
+}
+
 #define TEST(f) cmocka_unit_test_setup_teardown(f, tool_setup, tool_teardown)
 
 int main(void)
@@ -127,6 +140,7 @@ int main(void)
         TEST(test_help_goes_to_stdout_and_names_every_option),
         TEST(test_a_wrong_call_is_told_on_stderr_with_the_word_that_is_wrong),
         TEST(test_a_studys_folder_has_its_store_in_shared),
+        TEST(test_a_flag_may_say_true_or_false),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -74,6 +74,7 @@ static const struct {
     {"http://a b", "a blank"},
     {"http://a/?format=car", "a query of its own"},
     {"http://a/#x", "a fragment"},
+    {"http://a/ipfs/bafkqaaa", "a page, not a gateway"},
     {"http://a\x1b[2J", "what a terminal obeys"},
     {"http://\xc3\xa9", "not ASCII"},
 };

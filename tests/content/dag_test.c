@@ -380,11 +380,27 @@ static void test_wide_levels_above_a_deep_one_lose_nothing(void **state)
     shelf_fini(&s);
 }
 
+static void test_only_codecs_that_we_follow_have_links(void **state)
+{
+    (void)state;
+    static const struct {
+        uint32_t codec;
+        bool links;
+    } rows[] = {{CID_RAW, false},     {CID_DAG_PB, true}, {CID_DAG_CBOR, true},
+                {CID_DAG_JSON, true}, {CID_CBOR, false},  {CID_LIBP2P_KEY, false}};
+    for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
+        struct cid cid = cid_of(rows[i].codec, bytes_of_text("x"));
+        if (dag_has_links(&cid) != rows[i].links)
+            fail_msg("codec %#x", rows[i].codec);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_links_come_in_the_order_of_the_block_whatever_its_codec),
         cmocka_unit_test(test_raw_and_other_codecs_have_no_links),
+        cmocka_unit_test(test_only_codecs_that_we_follow_have_links),
         cmocka_unit_test(test_a_block_cut_anywhere_is_malformed),
         cmocka_unit_test(test_a_walk_is_depth_first_a_parent_before_its_children),
         cmocka_unit_test(test_one_block_under_two_codecs_is_two),

@@ -58,11 +58,87 @@ static void test_digests_that_clash_are_told_apart(void **state)
     put_and_remove(true);
 }
 
+/* What anybody can write into links: bits that stay the same, or words that cancel out. */
+static void crafted_digest(int kind, uint64_t i, uint8_t out[HASH_BYTES])
+{
+    memset(out, 7, HASH_BYTES);
+    switch (kind) {
+    case 0: /* the first 16 bytes are the same */
+        hash_sha256(bytes_of(&i, sizeof i), out);
+        memset(out, 7, 16);
+        break;
+    case 1: /* all but one word is, and that counts */
+        bytes_put_u64(out + 24, i);
+        break;
+    case 2: /* the words' exclusive or and their low halves are the same */
+        bytes_put_u64(out, i << 32);
+        bytes_put_u64(out + 8, i << 32);
+        break;
+    case 3: /* the words' sum is the same */
+        bytes_put_u64(out, i);
+        bytes_put_u64(out + 16, 0 - i);
+        break;
+    case 4: /* their products' low halves are */
+        bytes_put_u64(out, i << 47);
+        bytes_put_u64(out + 8, 0);
+        break;
+    default: /* but one, and that in its highest bits */
+        bytes_put_u64(out + 8, i << 40);
+    }
+}
+
+static void test_digests_that_somebody_chose_lie_as_far_apart_as_random_ones(void **state)
+{
+    (void)state;
+    enum {
+        COUNT = 100000,
+        PROBES_MAX = 400, /* of one: random ones need about 50, a single cluster 100,000 */
+        PROBES_MEAN = 4   /* the table is less than half full, so 1.5 */
+    };
+    for (int kind = 0; kind < 6; kind++) {
+        struct digest_map m = {0};
+        struct digest_place place = {0};
+        uint8_t digest[HASH_BYTES];
+        size_t most = 0, sum = 0;
+        for (uint64_t i = 0; i < COUNT; i++) {
+            crafted_digest(kind, i, digest);
+            assert_int_equal(digest_map_put(&m, digest, &place, NULL), 0);
+            size_t probes = digest_map_probes(&m, digest);
+            assert_true(probes > 0 && probes < PROBES_MAX); /* at once: else this takes minutes */
+        }
+        assert_int_equal(m.count, COUNT);
+        for (uint64_t i = 0; i < COUNT; i++) {
+            crafted_digest(kind, i, digest);
+            size_t probes = digest_map_probes(&m, digest);
+            most = probes > most ? probes : most;
+            sum += probes;
+        }
+        if (most > PROBES_MAX || sum > (size_t)PROBES_MEAN * COUNT)
+            fail_msg("kind %d: %zu probes, %zu for one", kind, sum, most);
+        digest_map_fini(&m);
+    }
+}
+
+static void test_no_two_tables_begin_at_the_same_places(void **state)
+{
+    (void)state;
+    struct digest_map a = {0}, b = {0};
+    struct digest_place place = {0};
+    uint8_t digest[HASH_BYTES] = {1};
+    assert_int_equal(digest_map_put(&a, digest, &place, NULL), 0);
+    assert_int_equal(digest_map_put(&b, digest, &place, NULL), 0);
+    assert_true(memcmp(a.key, b.key, sizeof a.key) != 0);
+    digest_map_fini(&a);
+    digest_map_fini(&b);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_what_is_put_is_found_until_it_is_removed),
         cmocka_unit_test(test_digests_that_clash_are_told_apart),
+        cmocka_unit_test(test_digests_that_somebody_chose_lie_as_far_apart_as_random_ones),
+        cmocka_unit_test(test_no_two_tables_begin_at_the_same_places),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

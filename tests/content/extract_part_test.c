@@ -142,10 +142,25 @@ static void test_what_is_there_stays_unless_forced_and_folders_always_do(void **
     assert_int_equal(extract_part_open(&o, &cid, in_scratch("dir"), &p, &err), ERR_EXISTS);
     assert_int_equal(extract_part_open(&o, &cid, in_scratch("no/where"), &p, &err), ERR_NOTFOUND);
     assert_int_equal(extract_part_open(&o, &cid, in_scratch("dir/.."), &p, &err), ERR_USAGE);
-    char name[300];
+}
+
+static void test_a_name_as_long_as_names_may_be_has_a_part_too(void **state)
+{
+    (void)state;
+    struct extract_options o = {.force = false};
+    struct cid cid = some_cid("one");
+    struct extract_part *p;
+    char name[257];
     memset(name, 'n', sizeof name);
-    name[250] = '\0'; /* a name that OUT could have, but not its part */
-    assert_int_equal(extract_part_open(&o, &cid, in_scratch(name), &p, &err), ERR_USAGE);
+    name[256] = '\0';
+    assert_int_equal(extract_part_open(&o, &cid, in_scratch(name), &p, NULL), ERR_USAGE);
+    name[255] = '\0';
+    assert_int_equal(extract_part_open(&o, &cid, in_scratch(name), &p, NULL), 0);
+    must_begin(p, 3);
+    must_write(p, 0, "abc");
+    assert_int_equal(extract_part_finish(p, NULL), 0);
+    extract_part_close(p, false);
+    assert_file(name, "abc");
 }
 
 static void test_attack_21_a_part_that_is_no_plain_file_is_not_written(void **state)
@@ -159,13 +174,40 @@ static void test_attack_21_a_part_that_is_no_plain_file_is_not_written(void **st
     assert_file("victim", "precious");
     assert_int_equal(unlink(in_scratch(part_name)), 0);
     assert_int_equal(mkfifo(in_scratch(part_name), 0600), 0);
-    assert_int_equal(extract_part_begin(p, 3, &err), ERR_EXISTS);
+    assert_int_equal(extract_part_begin(p, 3, &err), ERR_DENIED);
     assert_non_null(strstr(err.text, "no plain file"));
     assert_int_equal(unlink(in_scratch(part_name)), 0);
     assert_int_equal(mkdir(in_scratch(part_name), 0700), 0);
     assert_int_not_equal(extract_part_begin(p, 3, &err), 0);
     extract_part_close(p, false);
     assert_true(is_there(part_name));
+}
+
+/* In a folder that others may write to, they know what the part will be called. */
+static void test_attack_21_a_part_that_is_somebody_else_s_is_not_taken_up(void **state)
+{
+    (void)state;
+    struct err err = {0};
+    struct extract_part *p = open_part(false);
+    write_file(in_scratch("victim"), bytes_of_text("precious"));
+    assert_int_equal(link(in_scratch("victim"), in_scratch(part_name)), 0);
+    assert_int_equal(extract_part_begin(p, 3, &err), ERR_DENIED);
+    assert_non_null(strstr(err.text, "has another name besides: remove it"));
+    assert_file("victim", "precious");
+    assert_int_equal(unlink(in_scratch(part_name)), 0);
+    if (geteuid() == 0) { /* nobody else can give a file away */
+        write_file(in_scratch(part_name), bytes_of_text("planted"));
+        assert_int_equal(chown(in_scratch(part_name), 65534, 65534), 0);
+        assert_int_equal(extract_part_begin(p, 3, &err), ERR_DENIED);
+        assert_non_null(strstr(err.text, "belongs to another user: remove it"));
+        assert_file(part_name, "planted");
+        assert_int_equal(unlink(in_scratch(part_name)), 0);
+    }
+    must_begin(p, 3); /* it is gone: nothing is in the way */
+    must_write(p, 0, "abc");
+    assert_int_equal(extract_part_finish(p, NULL), 0);
+    extract_part_close(p, false);
+    assert_file("out", "abc");
 }
 
 static void test_two_commands_do_not_fill_one_part(void **state)
@@ -203,7 +245,9 @@ int main(void)
         WITH_FOLDER(test_what_is_not_finished_stays_or_goes_as_it_is_told),
         WITH_FOLDER(test_another_cid_has_another_part),
         WITH_FOLDER(test_what_is_there_stays_unless_forced_and_folders_always_do),
+        WITH_FOLDER(test_a_name_as_long_as_names_may_be_has_a_part_too),
         WITH_FOLDER(test_attack_21_a_part_that_is_no_plain_file_is_not_written),
+        WITH_FOLDER(test_attack_21_a_part_that_is_somebody_else_s_is_not_taken_up),
         WITH_FOLDER(test_two_commands_do_not_fill_one_part),
         WITH_FOLDER(test_attack_15_more_than_the_disk_has_is_refused_before_a_byte),
     };

@@ -315,6 +315,30 @@ static void test_a_leaf_of_another_size_than_its_parent_says_is_refused(void **s
     assert_int_equal(extract_stream(&o, &root.cid, 0, UINT64_MAX, -1, NULL), ERR_MALFORMED);
 }
 
+/* A process of the same number may have been killed here before: in a container all are 1. */
+static void test_what_another_process_left_hinders_nothing(void **state)
+{
+    (void)state;
+    enum {
+        LEFT = 200 /* more than this process took */
+    };
+    struct extract_options o = options();
+    struct unixfs_child file = file_of("new"), link = symlink_to(bytes_of_text("new"));
+    struct unixfs_child folder = folder_of_one(bytes_of_text("f"), file);
+    for (int i = 0; i < LEFT; i++) {
+        char name[64];
+        snprintf(name, sizeof name, ".colmeia-%d-%d.part", (int)getpid(), i);
+        assert_int_equal(mkdir(in_scratch(name), 0700), 0);
+    }
+    assert_int_equal(extract_path(&o, &file.cid, in_scratch("file"), NULL), 0);
+    assert_int_equal(extract_path(&o, &link.cid, in_scratch("link"), NULL), 0);
+    assert_int_equal(extract_path(&o, &folder.cid, in_scratch("folder"), NULL), 0);
+    struct buf back = read_file(in_scratch("folder/f"));
+    assert_true(bytes_equal(buf_bytes(&back), bytes_of_text("new")));
+    buf_fini(&back);
+    assert_int_equal(count_names(scratch), LEFT + 4); /* with the store */
+}
+
 static void test_what_is_there_stays_unless_forced_and_folders_always_do(void **state)
 {
     (void)state;
@@ -677,6 +701,7 @@ int main(void)
         TEST(test_a_damaged_or_missing_block_leaves_nothing),
         TEST(test_a_write_that_fails_leaves_nothing),
         TEST(test_a_leaf_of_another_size_than_its_parent_says_is_refused),
+        TEST(test_what_another_process_left_hinders_nothing),
         TEST(test_what_is_there_stays_unless_forced_and_folders_always_do),
         TEST(test_attack_15_declared_sizes_beyond_the_disk_are_refused_at_once),
         TEST(test_attack_14_folders_without_end_are_refused),

@@ -101,7 +101,7 @@ static void test_parts_that_are_no_packs_go(void **state)
         const char *bytes, *why;
     } rows[] = {
         {"", "nothing written yet"},
-        {"/a/path\n10\n17\n", "a reference on its way"},
+        {"/a/path\n", "a reference on its way"},
         {"0000000000000000000000000000000000", "another file"},
     };
     struct packs *p = open_packs(true);
@@ -196,6 +196,57 @@ static void test_a_pack_without_its_index_gets_one_and_an_index_alone_goes(void 
     assert_int_equal(access(index, F_OK), 0);
 }
 
+struct told {
+    unsigned blocks, damaged;
+    char where[FILES_PATH_MAX];
+};
+
+static int tell_block(void *self, const struct cid *cid, const struct packs_place *place,
+                      const char *where, struct err *err)
+{
+    struct told *t = self;
+    (void)cid;
+    (void)place;
+    (void)where;
+    (void)err;
+    t->blocks++;
+    return 0;
+}
+
+static int tell_damaged(void *self, const char *where, const struct err *why, struct err *err)
+{
+    struct told *t = self;
+    (void)err;
+    t->damaged++;
+    snprintf(t->where, sizeof t->where, "%s: %s", where, why->text);
+    return 0;
+}
+
+/* One of two packs, the reference, cannot be looked into: it is named, the other is not hidden. */
+static void expect_damaged(struct packs *p, const char *said)
+{
+    struct packs_stat st;
+    struct told told = {0};
+    assert_int_equal(packs_stat(p, &st, NULL), 0);
+    assert_int_equal(st.damaged, 1);
+    assert_non_null(strstr(st.first_damaged.text, said));
+    assert_int_equal(st.blocks, 3);
+    assert_int_equal(st.references, 0);
+    assert_int_equal(packs_each(p, tell_block, tell_damaged, &told, NULL), 0);
+    assert_int_equal(told.blocks, 3);
+    assert_int_equal(told.damaged, 1);
+    assert_non_null(strstr(told.where, in_scratch("packs/")));
+    assert_non_null(strstr(told.where, said));
+    assert_int_equal(packs_each(p, tell_block, NULL, &told, NULL), ERR_CORRUPT);
+}
+
+static bool keep_all(void *self, const uint8_t digest[HASH_BYTES])
+{
+    (void)self;
+    (void)digest;
+    return true;
+}
+
 static void test_a_reference_s_index_that_is_damaged_is_said(void **state)
 {
     (void)state;
@@ -204,32 +255,42 @@ static void test_a_reference_s_index_that_is_damaged_is_said(void **state)
     hash_sha256(bytes_of_text("ten bytes."), digests[0]);
     struct packs *p = open_packs(true);
     struct packs_batch *b = new_batch(p);
-    struct packs_stat st;
-    struct err err = {0};
+    char index[512], ref[512];
     assert_int_equal(packs_batch_reference(b, in_scratch("data"), 10, 1000,
                                            (const uint8_t(*)[HASH_BYTES])digests, 1, NULL),
                      0);
     assert_int_equal(packs_batch_finish(b, false, NULL), 0);
     packs_close(p);
-    char index[512], ref[512];
     count_files(".index", index);
     damage_file(index, 30, 1);
     p = open_packs(true);
-    assert_false(packs_has(p, digests[0]));
-    assert_int_equal(packs_stat(p, &st, &err), ERR_CORRUPT);
-    assert_non_null(strstr(err.text, "add "));
+    put_pack(p, 0, 3, 24);
+    assert_int_equal(packs_has(p, digests[0], NULL), ERR_CORRUPT);
+    assert_int_equal(read_back(p, 2, 24), 0);
+    expect_damaged(p, in_scratch("data"));
     packs_close(p);
-    /* A reference that is none is passed over. */
-    static const char *const bad[] = {
-        "", "data\n1\n2\n", "/d\n1\n", "/d\n1\n2", "/d\n1\n2\n3\n", "/d\nx\n2\n", "/d\n1\nx\n"};
+    assert_int_equal(unlink(index), 0);
+    p = open_packs(true);
+    expect_damaged(p, in_scratch("data"));
+    packs_close(p);
+    /* A reference that is none. */
+    static const char *const bad[] = {"", "\n", "data\n", "/d", "/d\n1\n", "/d\n\n"};
     count_files(".ref", ref);
     for (size_t i = 0; i < sizeof bad / sizeof bad[0]; i++) {
         write_file(ref, bytes_of_text(bad[i]));
         p = open_packs(true);
-        assert_int_equal(packs_stat(p, &st, NULL), 0);
-        assert_int_equal(st.references, 0);
+        expect_damaged(p, ".ref is damaged");
         packs_close(p);
     }
+    struct packs_swept swept = {0};
+    struct packs_stat st;
+    p = open_packs(true);
+    assert_int_equal(packs_sweep(p, keep_all, NULL, &swept, NULL), 0);
+    assert_int_equal(packs_stat(p, &st, NULL), 0);
+    assert_int_equal(st.damaged, 0);
+    assert_int_equal(st.blocks, 3);
+    packs_close(p);
+    assert_int_equal(count_files(".ref", NULL), 0);
 }
 
 /* --- killed, and failing --- */
@@ -330,6 +391,28 @@ static void test_whatever_fails_what_is_whole_stays_and_the_failure_is_said(void
         scratch_teardown(NULL);
         scratch_setup(NULL);
     }
+}
+
+/* Or nobody could open the store to free anything. */
+static void test_a_part_that_a_full_disk_cannot_take_up_waits_for_room(void **state)
+{
+    (void)state;
+    enum {
+        COUNT = 4
+    };
+    struct buf bytes = make_part(COUNT);
+    write_file(part_path(), buf_bytes(&bytes));
+    buf_fini(&bytes);
+    struct flaky disk;
+    struct packs *p;
+    flaky_init(&disk);
+    disk.only = 'W';
+    disk.fail_at = 1;
+    assert_int_equal(packs_open(&disk.table, in_scratch("packs"), true, &p, NULL), 0);
+    packs_close(p);
+    assert_int_equal(count_files(".part", NULL), 1);
+    assert_int_equal(count_files(".car", NULL), 0);
+    assert_int_equal(opened_blocks(COUNT), COUNT);
 }
 
 /* --- killed at named points, in a program of its own --- */
@@ -433,6 +516,7 @@ int main(int argc, char **argv)
         T(test_a_reference_s_index_that_is_damaged_is_said),
         T(test_killed_before_any_change_of_the_disk_what_was_written_is_there),
         T(test_whatever_fails_what_is_whole_stays_and_the_failure_is_said),
+        T(test_a_part_that_a_full_disk_cannot_take_up_waits_for_room),
         T(test_killed_at_each_point_what_is_whole_is_taken_up),
         T(test_a_failed_sync_is_not_tried_again),
     };

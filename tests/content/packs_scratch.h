@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * packs_scratch -- packs in the test's folder, numbered blocks, and looking at what is on the disk.
+ * packs_scratch -- packs in the test's folder, numbered blocks, looking at what is on the disk, and
+ * a disk that cannot read everything.
  */
 #ifndef COLMEIA_TESTS_CONTENT_PACKS_SCRATCH_H
 #define COLMEIA_TESTS_CONTENT_PACKS_SCRATCH_H
@@ -13,13 +14,63 @@
 
 #define MIB (1u << 20)
 
-UNUSED static struct packs *open_packs(bool write)
+/* The real disk, but for what it cannot read: opening, listing and asking after a path that ends in
+ * `hidden` fails as a bad sector or one descriptor too many would. */
+struct blind {
+    struct files table;
+    char hidden[512]; /* "": nothing is */
+};
+
+UNUSED static int blind_check(const struct blind *b, const char *path, struct err *err)
+{
+    size_t size = strlen(path), tail = strlen(b->hidden);
+    return tail > 0 && size >= tail && strcmp(path + size - tail, b->hidden) == 0
+               ? err_set(err, ERR_IO, "%.500s: unreadable", path)
+               : 0;
+}
+
+UNUSED static int blind_open(void *self, const char *path, enum files_mode mode, int *fd,
+                             struct err *err)
+{
+    int rc = blind_check(self, path, err);
+    return rc != 0 ? rc : files_posix()->open(NULL, path, mode, fd, err);
+}
+
+UNUSED static int blind_list(void *self, const char *path,
+                             int (*each)(void *arg, const char *name, struct err *err), void *arg,
+                             struct err *err)
+{
+    int rc = blind_check(self, path, err);
+    return rc != 0 ? rc : files_posix()->list(NULL, path, each, arg, err);
+}
+
+UNUSED static int blind_stat(void *self, const char *path, struct files_stat *out, struct err *err)
+{
+    int rc = blind_check(self, path, err);
+    return rc != 0 ? rc : files_posix()->stat(NULL, path, out, err);
+}
+
+UNUSED static void blind_init(struct blind *b)
+{
+    *b = (struct blind){.table = *files_posix()};
+    b->table.self = b;
+    b->table.open = blind_open;
+    b->table.list = blind_list;
+    b->table.stat = blind_stat;
+}
+
+UNUSED static struct packs *open_packs_on(const struct files *f, bool write)
 {
     struct packs *p;
     struct err err = {0};
-    if (packs_open(files_posix(), in_scratch("packs"), write, &p, &err) != 0)
+    if (packs_open(f, in_scratch("packs"), write, &p, &err) != 0)
         fail_msg("%s", err.text);
     return p;
+}
+
+UNUSED static struct packs *open_packs(bool write)
+{
+    return open_packs_on(files_posix(), write);
 }
 
 /* Block `n`: a text that no other has, `size` bytes long (at least 24). */

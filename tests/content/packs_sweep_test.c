@@ -80,6 +80,60 @@ static void test_a_damaged_block_that_was_to_stay_is_counted_and_not_carried_on(
     packs_close(p);
 }
 
+static void expect_unswept(struct packs *p, const bool *kept, struct blind *disk,
+                           const char *hidden)
+{
+    struct packs_swept swept;
+    snprintf(disk->hidden, sizeof disk->hidden, "%s", hidden);
+    assert_int_equal(sweep(p, kept, 9, &swept), ERR_IO);
+    disk->hidden[0] = '\0';
+    assert_int_equal(swept.blocks + swept.damaged, 0);
+    for (unsigned n = 0; n < 9; n++)
+        assert_int_equal(read_back(p, n, SIZE), 0);
+    packs_close(p);
+}
+
+static void test_nothing_goes_while_something_cannot_be_read(void **state)
+{
+    (void)state;
+    bool kept[9] = {false, true, false, true, false, true, false, true, false};
+    struct blind disk;
+    char index[512], car[512];
+    blind_init(&disk);
+    struct packs *p = open_packs(true);
+    put_pack(p, 0, 9, SIZE);
+    count_files(".index", index);
+    count_files(".car", car);
+    packs_close(p);
+    expect_unswept(open_packs_on(&disk.table, true), kept, &disk, index);
+    expect_unswept(open_packs_on(&disk.table, true), kept, &disk,
+                   car); /* its blocks may be whole */
+}
+
+/* Whichever pack is swept first. */
+static void test_nothing_goes_from_one_pack_while_another_cannot_be_read(void **state)
+{
+    (void)state;
+    bool kept[9] = {false, true, false, true, false, true, false, true, false};
+    struct blind disk;
+    char index[3][512];
+    size_t found = 0;
+    blind_init(&disk);
+    struct packs *p = open_packs(true);
+    for (unsigned n = 0; n < 9; n += 3)
+        put_pack(p, n, n + 3, SIZE);
+    packs_close(p);
+    DIR *d = opendir(in_scratch("packs"));
+    for (struct dirent *e; (e = readdir(d)) != NULL;)
+        if (strstr(e->d_name, ".index") != NULL && found < 3)
+            snprintf(index[found++], sizeof index[0], "/%.200s", e->d_name);
+    closedir(d);
+    assert_int_equal(found, 3);
+    for (size_t i = 0; i < 3; i++)
+        expect_unswept(open_packs_on(&disk.table, true), kept, &disk, index[i]);
+    assert_int_equal(count_files(".car", NULL), 3);
+}
+
 static void test_a_reference_goes_when_none_of_it_is_kept(void **state)
 {
     (void)state;
@@ -99,11 +153,11 @@ static void test_a_reference_goes_when_none_of_it_is_kept(void **state)
     bool kept[2] = {false, true};
     assert_int_equal(sweep(p, kept, 2, &swept), 0);
     assert_int_equal(swept.blocks, 0);
-    assert_true(packs_has(p, digests[0]));
+    assert_int_equal(packs_has(p, digests[0], NULL), 0);
     kept[1] = false;
     assert_int_equal(sweep(p, kept, 2, &swept), 0);
     assert_int_equal(swept.blocks, 2);
-    assert_false(packs_has(p, digests[0]));
+    assert_int_equal(packs_has(p, digests[0], NULL), ERR_NOTFOUND);
     assert_int_equal(count_files(".ref", NULL) + count_files(".index", NULL), 0);
     assert_int_equal(access(in_scratch("data"), F_OK), 0); /* it is somebody else's */
     packs_close(p);
@@ -157,6 +211,8 @@ int main(void)
     const struct CMUnitTest tests[] = {
         T(test_a_sweep_keeps_removes_and_rewrites),
         T(test_a_damaged_block_that_was_to_stay_is_counted_and_not_carried_on),
+        T(test_nothing_goes_while_something_cannot_be_read),
+        T(test_nothing_goes_from_one_pack_while_another_cannot_be_read),
         T(test_a_reference_goes_when_none_of_it_is_kept),
         T(test_killed_at_any_change_a_sweep_loses_nothing_that_is_kept),
     };

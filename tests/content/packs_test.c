@@ -4,6 +4,7 @@
 #include <fcntl.h>
 #include <pthread.h>
 #include <sys/resource.h>
+#include <sys/stat.h>
 
 #include "content/car.h"
 
@@ -19,7 +20,7 @@ static void test_what_was_put_is_read_now_and_after_opening_again(void **state)
     put(b, 0, SIZE);
     put(b, 1, 2 * MIB); /* the largest there is */
     put(b, 2, 24);
-    assert_true(packs_has(p, cid_digest(&cid))); /* while it is being written */
+    assert_int_equal(packs_has(p, cid_digest(&cid), NULL), 0); /* while it is being written */
     assert_int_equal(read_back(p, 1, 2 * MIB), 0);
     assert_int_equal(packs_sync(p, cid_digest(&cid), NULL), 0);
     assert_int_equal(packs_batch_finish(b, true, NULL), 0);
@@ -134,13 +135,13 @@ static void test_digests_that_are_not_evenly_spread_are_found(void **state)
     }
     assert_int_equal(packs_batch_finish(b, false, NULL), 0);
     for (size_t i = 0; i < 4; i++)
-        assert_true(packs_has(p, digests[i]));
+        assert_int_equal(packs_has(p, digests[i], NULL), 0);
     for (unsigned n = 0; n < 3000; n++) {
         uint8_t digest[HASH_BYTES] = {0x55, 0x55, 0x55, 0x55, 0x55, 0x55, 0x55, 0x55, 0x55};
         bytes_put_u32(digest + 20, n * 7919);
-        assert_true(packs_has(p, digest));
+        assert_int_equal(packs_has(p, digest, NULL), 0);
         digest[31] = 1;
-        assert_false(packs_has(p, digest));
+        assert_int_equal(packs_has(p, digest, NULL), ERR_NOTFOUND);
     }
     packs_close(p);
 }
@@ -155,12 +156,29 @@ static void test_a_hundred_packs_are_read_with_few_descriptors(void **state)
     struct rlimit before, few;
     assert_int_equal(getrlimit(RLIMIT_NOFILE, &before), 0);
     few = before;
-    few.rlim_cur = 150; /* 64 packs of two files, and some */
+    few.rlim_cur = 40;
     assert_int_equal(setrlimit(RLIMIT_NOFILE, &few), 0);
     p = open_packs(false);
     for (int round = 0; round < 3; round++)
         for (unsigned n = 0; n < 300; n++)
             assert_int_equal(read_back(p, n * 7 % 300, SIZE), 0);
+    packs_close(p);
+    assert_int_equal(setrlimit(RLIMIT_NOFILE, &before), 0);
+}
+
+static void test_a_hundred_packs_are_written_with_few_descriptors(void **state)
+{
+    (void)state;
+    struct rlimit before, few;
+    assert_int_equal(getrlimit(RLIMIT_NOFILE, &before), 0);
+    few = before;
+    few.rlim_cur = 40;
+    assert_int_equal(setrlimit(RLIMIT_NOFILE, &few), 0);
+    struct packs *p = open_packs(true);
+    for (unsigned n = 0; n < 100; n++)
+        put_pack(p, n * 3, n * 3 + 3, SIZE);
+    for (unsigned n = 0; n < 300; n++)
+        assert_int_equal(read_back(p, n, SIZE), 0);
     packs_close(p);
     assert_int_equal(setrlimit(RLIMIT_NOFILE, &before), 0);
 }
@@ -265,7 +283,7 @@ static void test_blocks_are_listed_in_order_under_the_cids_they_came_by(void **s
     assert_int_equal(packs_batch_finish(b, false, NULL), 0);
     packs_close(p);
     p = open_packs(false);
-    assert_int_equal(packs_each(p, take_cids, listed, NULL), 0);
+    assert_int_equal(packs_each(p, take_cids, NULL, listed, NULL), 0);
     assert_string_equal(listed, expected);
     packs_close(p);
 }
@@ -606,6 +624,27 @@ static void test_a_file_elsewhere_is_read_and_noticed_when_it_changes(void **sta
     free(data);
 }
 
+/* An open of a pipe that nobody writes to waits until somebody does. */
+static void test_a_file_elsewhere_that_became_a_pipe_is_not_waited_for(void **state)
+{
+    (void)state;
+    uint8_t *data = stream_bytes("pipe", 1000), digest[HASH_BYTES];
+    struct packs *p = open_packs(true);
+    struct packs_place place;
+    struct err err = {0};
+    make_reference(p, data, 1000, 1000);
+    assert_int_equal(unlink(in_scratch("data")), 0);
+    assert_int_equal(mkfifo(in_scratch("data"), 0600), 0);
+    alarm(60); /* instead of for ever */
+    assert_int_equal(read_chunk(p, bytes_of(data, 1000), &err), ERR_CORRUPT);
+    assert_non_null(strstr(err.text, "has changed since it was added with --nocopy"));
+    hash_sha256(bytes_of(data, 1000), digest);
+    assert_int_equal(packs_find(p, digest, &place, NULL), ERR_CORRUPT);
+    alarm(0);
+    packs_close(p);
+    free(data);
+}
+
 static void test_references_that_make_no_sense_are_refused(void **state)
 {
     (void)state;
@@ -650,6 +689,7 @@ int main(void)
         T(test_every_one_of_many_is_found_and_no_other),
         T(test_digests_that_are_not_evenly_spread_are_found),
         T(test_a_hundred_packs_are_read_with_few_descriptors),
+        T(test_a_hundred_packs_are_written_with_few_descriptors),
         T(test_a_block_is_written_once_in_a_batch_and_across_batches),
         T(test_a_damaged_block_is_written_again_and_read_from_there),
         T(test_damage_is_named_by_file_offset_and_cid),
@@ -664,6 +704,7 @@ int main(void)
         T(test_threads_write_one_batch_together_and_read_it),
         T(test_threads_go_on_while_one_seals),
         T(test_a_file_elsewhere_is_read_and_noticed_when_it_changes),
+        T(test_a_file_elsewhere_that_became_a_pipe_is_not_waited_for),
         T(test_references_that_make_no_sense_are_refused),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include <fcntl.h>
 
-#include "content/packs.h"
+#include "content/pins.h"
+#include "tests/content/packs_scratch.h"
 #include "tests/content/store_scratch.h"
 
 #define SIZE 100
@@ -60,7 +61,7 @@ static void test_a_small_batch_becomes_files_and_a_large_one_a_pack(void **state
     assert_int_equal(st.packs, 1);
     assert_int_equal(st.pack_blocks, 35);
     unsigned count = 0;
-    assert_int_equal(store_each(s, count_one, &count, NULL), 0);
+    assert_int_equal(store_each(s, count_one, NULL, &count, NULL), 0);
     assert_int_equal(count, 40);
     uint8_t data[SIZE];
     for (unsigned n = 0; n < 40; n++) {
@@ -297,7 +298,7 @@ static void test_a_synced_batch_syncs_what_it_found_there_too(void **state)
         assert_true(*c == 'S' || *c == 'D'); /* nothing is written */
     }
     assert_int_equal(files, 3);
-    assert_int_equal(folders, 3 + 1);
+    assert_int_equal(folders, 3 + 2); /* blocks/ and the root */
     disk.log[0] = '\0';
     put_numbers(s, 100, 140, true);
     assert_string_equal(disk.log, "SSDD"); /* the pack, its index, packs/, the folder above */
@@ -307,25 +308,111 @@ static void test_a_synced_batch_syncs_what_it_found_there_too(void **state)
     store_close(s);
 }
 
-static void test_a_model_s_leaf_is_found_for_a_batch(void **state)
+/* Without a sync none is paid for, however many blocks were there already. */
+static void test_an_unsynced_batch_syncs_nothing(void **state)
 {
     (void)state;
-    write_file(in_scratch("model"), bytes_of_text("a model of one leaf"));
-    struct store *s = open_real();
+    struct flaky disk;
+    uint8_t data[SIZE];
+    flaky_init(&disk);
+    struct store *s = open_store(&disk.table, STORE_WRITE);
+    for (unsigned n = 0; n < 4100; n++) {
+        struct cid cid = numbered(n, data);
+        assert_int_equal(store_put(s, &cid, bytes_of(data, SIZE), NULL), 0);
+    }
+    disk.only = 'S';
+    disk.changes = 0;
+    put_numbers(s, 0, 4100, false);
+    assert_int_equal(disk.changes, 0);
+    put_numbers(s, 0, 4100, true);
+    assert_int_equal(disk.changes, 4100);
+    store_close(s);
+}
+
+/* --- models --- */
+
+/* What was added must outlive a model that had the same bytes first. */
+static void test_what_was_added_stays_when_a_model_with_the_same_leaf_goes(void **state)
+{
+    (void)state;
+    struct bytes text = bytes_of_text("a model of one leaf");
+    write_file(in_scratch("model"), text);
+    struct flaky disk;
+    flaky_init(&disk);
+    struct store *s = open_store(&disk.table, STORE_WRITE);
     struct cid root;
     struct packs_batch *b;
     struct store_place place;
     assert_int_equal(store_import(s, in_scratch("model"), NULL, &root, NULL), 0);
-    assert_int_equal(store_batch_new(s, &b, NULL), 0);
-    assert_int_equal(store_batch_put(b, &root, bytes_of_text("a model of one leaf"), NULL), 0);
-    assert_int_equal(store_batch_finish(b, true, NULL), 0);
-    struct store_stat st = stat_of(s);
-    assert_int_equal(st.single_blocks + st.pack_blocks, 0);
-    assert_int_equal(st.models, 1);
-    assert_int_equal(st.model_bytes, strlen("a model of one leaf"));
     assert_int_equal(store_find(s, &root, &place, NULL), 0);
     assert_int_equal(place.offset, 0);
     close(place.fd);
+    disk.log[0] = '\0';
+    assert_int_equal(store_batch_new(s, &b, NULL), 0);
+    assert_int_equal(store_batch_put(b, &root, text, NULL), 0);
+    assert_int_equal(store_batch_finish(b, true, NULL), 0);
+    assert_non_null(strchr(disk.log, 'S')); /* the copy's own bytes are durable */
+    struct store_stat st = stat_of(s);
+    assert_int_equal(st.single_blocks, 1);
+    assert_int_equal(st.models, 1);
+    assert_int_equal(st.model_bytes, text.size);
+    assert_int_equal(store_model_delete(s, &root, NULL), 0);
+    assert_int_equal(get(s, &root), 0);
+    store_close(s);
+}
+
+static void test_a_model_s_nodes_stay_when_it_goes_while_there_are_pins(void **state)
+{
+    (void)state;
+    uint8_t *data = stream_bytes("nodes", (2u << 20) + 5);
+    write_file(in_scratch("model"), bytes_of(data, (2u << 20) + 5));
+    for (int pinned = 0; pinned < 2; pinned++) {
+        struct store *s = open_real();
+        struct cid root;
+        assert_int_equal(store_import(s, in_scratch("model"), NULL, &root, NULL), 0);
+        struct pin pin = {.cid = root, .recursive = true};
+        if (pinned)
+            assert_int_equal(pins_add(files_posix(), in_scratch("store"), &pin, NULL), 0);
+        assert_int_equal(store_model_delete(s, &root, NULL), 0);
+        assert_int_equal(get(s, &root), pinned ? 0 : ERR_NOTFOUND);
+        store_close(s);
+    }
+    free(data);
+}
+
+/* --- what cannot be read --- */
+
+static void test_what_cannot_be_looked_up_is_not_said_to_be_absent(void **state)
+{
+    (void)state;
+    struct blind disk;
+    uint8_t data[SIZE];
+    struct store *s = open_real();
+    put_numbers(s, 0, 40, false);
+    struct cid packed = numbered(3, data), single = numbered(1000, data);
+    assert_int_equal(store_put(s, &single, bytes_of(data, SIZE), NULL), 0);
+    store_close(s);
+    blind_init(&disk);
+    snprintf(disk.hidden, sizeof disk.hidden, ".index");
+    s = open_store(&disk.table, STORE_READ_ONLY);
+    struct store_place place;
+    struct err err = {0};
+    struct buf out = buf_new(STORE_BLOCK_BYTES_MAX);
+    assert_int_equal(store_get(s, &packed, &out, NULL), ERR_IO);
+    assert_int_equal(store_read(s, &packed, &out, NULL), ERR_IO);
+    assert_int_equal(store_find(s, &packed, &place, &err), ERR_IO);
+    assert_non_null(strstr(err.text, "unreadable"));
+    assert_int_equal(store_look(s, &packed, NULL), ERR_IO);
+    assert_false(store_has(s, &packed));
+    /* What is found elsewhere is found. */
+    assert_int_equal(store_get(s, &single, &out, NULL), 0);
+    assert_int_equal(store_find(s, &single, &place, NULL), 0);
+    close(place.fd);
+    assert_int_equal(store_look(s, &single, NULL), 0);
+    snprintf(disk.hidden, sizeof disk.hidden, "%s", path_of(&single));
+    assert_int_equal(store_find(s, &single, &place, NULL), ERR_IO);
+    assert_int_equal(store_look(s, &single, NULL), ERR_IO);
+    buf_fini(&out);
     store_close(s);
 }
 
@@ -343,7 +430,10 @@ int main(void)
         T(test_attack_12_the_right_hash_under_a_wrong_codec),
         T(test_those_that_share_add_side_by_side),
         T(test_a_synced_batch_syncs_what_it_found_there_too),
-        T(test_a_model_s_leaf_is_found_for_a_batch),
+        T(test_an_unsynced_batch_syncs_nothing),
+        T(test_what_was_added_stays_when_a_model_with_the_same_leaf_goes),
+        T(test_a_model_s_nodes_stay_when_it_goes_while_there_are_pins),
+        T(test_what_cannot_be_looked_up_is_not_said_to_be_absent),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

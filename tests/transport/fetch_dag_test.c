@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "tests/transport/fetch_scratch.h"
 
+#include "content/packs.h"
+
 #define LEAF_BYTES 5000
 #define DEEP       5000
 
@@ -81,6 +83,104 @@ static void test_what_is_here_is_walked_and_not_fetched(void **state)
     reader_close(r);
 }
 
+/* One byte of our block becomes another, wherever it lies. */
+static void damage(struct reader *r, const struct cid *cid)
+{
+    char fd[64], path[512];
+    struct store_place place;
+    assert_int_equal(store_find(r->ours, cid, &place, NULL), 0);
+    snprintf(fd, sizeof fd, "/proc/self/fd/%d", place.fd);
+    ssize_t n = readlink(fd, path, sizeof path - 1);
+    assert_true(n > 0);
+    path[n] = '\0';
+    close(place.fd);
+    damage_file(path, (long)place.offset + 7, 1);
+}
+
+static int fetch_to_last(struct reader *r, const struct cid *root)
+{
+    return fetch_dag(&r->fetch, r->ours, root, true, NULL, NULL);
+}
+
+/* To say that all is here is a promise, where it must last: more leaves than are hashed together,
+ * damaged ones among the first, in the middle and last. */
+static void test_what_must_last_is_hashed_and_fetched_anew_if_damaged(void **state)
+{
+    (void)state;
+    for (int threads = 0; threads <= 1; threads++) {
+        struct reader *r = reader_open();
+        struct source *s = open_source(r);
+        struct jobs *jobs = r->fetch.jobs;
+        struct cid root = some_dag(r);
+        static const unsigned numbers[] = {0, 29, 115, 999};
+        if (threads == 0)
+            r->fetch.jobs = NULL;
+        assert_int_equal(fetch_to_last(r, &root), 0);
+        unsigned asked = atomic_load(&s->requests);
+        assert_int_equal(fetch_to_last(r, &root), 0); /* whole: nothing is asked for */
+        assert_int_equal(atomic_load(&s->requests), asked);
+        for (size_t i = 0; i < 4; i++) {
+            struct cid leaf = their_leaf(r, numbers[i], LEAF_BYTES);
+            damage(r, &leaf);
+        }
+        r->fetch.source_count = 0; /* nobody to ask: it is not here, then */
+        assert_int_not_equal(fetch_to_last(r, &root), 0);
+        r->fetch.source_count = 1;
+        assert_int_equal(reader_fetch(r, &root, NULL), 0); /* what may go need not be read */
+        assert_int_equal(atomic_load(&s->requests), asked);
+        assert_int_equal(fetch_to_last(r, &root), 0);
+        assert_int_equal(atomic_load(&s->requests), asked + 4);
+        assert_int_equal(assert_ours(r, &root), SOME_BLOCKS);
+        close_source(s);
+        r->fetch.jobs = jobs;
+        reader_close(r);
+        assert_int_equal(scratch_teardown(NULL), 0);
+        assert_int_equal(scratch_setup(NULL), 0);
+    }
+}
+
+static void test_leaves_in_a_file_that_changed_are_fetched_where_it_must_last(void **state)
+{
+    (void)state;
+    struct reader *r = reader_open();
+    struct source *s = open_source(r);
+    struct packs_batch *batch;
+    struct cid leaves[3];
+    uint8_t digests[3][HASH_BYTES], *data = stream_bytes("a file", 3 * LEAF_BYTES);
+    write_file(in_scratch("data"), bytes_of(data, 3 * LEAF_BYTES));
+    for (size_t i = 0; i < 3; i++) {
+        leaves[i] = their_block(r, CID_RAW, data + i * LEAF_BYTES, LEAF_BYTES);
+        memcpy(digests[i], cid_digest(&leaves[i]), HASH_BYTES);
+    }
+    struct cid root = their_node(r, leaves, 3, LEAF_BYTES);
+    assert_int_equal(store_batch_new(r->ours, &batch, NULL), 0);
+    assert_int_equal(packs_batch_reference(batch, in_scratch("data"), 3 * LEAF_BYTES, LEAF_BYTES,
+                                           (const uint8_t(*)[HASH_BYTES])digests, 3, NULL),
+                     0);
+    assert_int_equal(store_batch_finish(batch, false, NULL), 0);
+    assert_int_equal(fetch_to_last(r, &root), 0);
+    assert_int_equal(atomic_load(&s->requests), 1); /* the node */
+    damage_file(in_scratch("data"), LEAF_BYTES + 7, 1);
+    assert_int_equal(fetch_to_last(r, &root), 0);
+    assert_int_equal(atomic_load(&s->requests), 2);
+    assert_int_equal(assert_ours(r, &root), 4);
+    free(data);
+    close_source(s);
+    reader_close(r);
+}
+
+/* What was under way when a fetch failed may still reach the server, and is counted then. */
+static unsigned requests_at_rest(struct source *s)
+{
+    unsigned before, now = atomic_load(&s->requests);
+    do {
+        before = now;
+        usleep(200000);
+        now = atomic_load(&s->requests);
+    } while (now != before);
+    return now;
+}
+
 static void test_a_fetch_that_fails_keeps_what_came(void **state)
 {
     (void)state;
@@ -97,7 +197,7 @@ static void test_a_fetch_that_fails_keeps_what_came(void **state)
     assert_non_null(strstr(err.text, cid_format(&leaves[39], text)));
     assert_non_null(strstr(err.text, cid_format(&root, text)));
     assert_true(store_has(r->ours, &root));
-    unsigned asked = atomic_load(&s->requests);
+    unsigned asked = requests_at_rest(s);
     uint64_t came = r->fetch.blocks_received;
     assert_true(came >= 2);
     (void)their_leaf(r, 39, LEAF_BYTES); /* it is back */
@@ -269,6 +369,8 @@ int main(void)
     const struct CMUnitTest tests[] = {
         WITH_FOLDER(test_all_below_a_root_comes_once),
         WITH_FOLDER(test_what_is_here_is_walked_and_not_fetched),
+        WITH_FOLDER(test_what_must_last_is_hashed_and_fetched_anew_if_damaged),
+        WITH_FOLDER(test_leaves_in_a_file_that_changed_are_fetched_where_it_must_last),
         WITH_FOLDER(test_a_fetch_that_fails_keeps_what_came),
         WITH_FOLDER(test_a_block_linked_many_times_is_fetched_once),
         WITH_FOLDER(test_a_chain_of_thousands_takes_no_stack),

@@ -16,7 +16,7 @@ enum manner {
     WRONG,      /* the right length, other bytes */
     WRONG_HALF, /* the first half of other bytes, then it breaks off; ranges are honest */
     BREAKS,     /* half a block (of what was asked for), then it breaks off */
-    FORGETFUL,  /* has nothing */
+    FORGETFUL,  /* has nothing, or may not give it: `status` */
     ANCESTOR,   /* answers with `other` whatever it is asked for */
 };
 
@@ -26,6 +26,7 @@ struct source {
     enum manner manner;
     atomic_int manners_left; /* so many answers of that manner, then HONEST; -1: always */
     unsigned delay_ms;
+    int status;         /* 0: 404 */
     bool without_range; /* answers a Range with all */
     atomic_uint requests, ranged;
     struct http_server *server;
@@ -96,7 +97,7 @@ UNUSED static void source_answer(void *self, struct http_request *r, struct http
     if (cid_parse(text, &cid, NULL) != 0 || manner == FORGETFUL ||
         store_get(s->store, manner == ANCESTOR ? &s->other : &cid, &b->block, NULL) != 0) {
         source_end_body(b);
-        http_server_say(out, 404, "not here");
+        http_server_say(out, s->status == 0 ? 404 : s->status, "not here");
         return;
     }
     out->status = 200;
@@ -105,6 +106,8 @@ UNUSED static void source_answer(void *self, struct http_request *r, struct http
         atomic_fetch_add(&s->ranged, 1);
         b->next = strtoul(range + strlen("bytes="), NULL, 10);
         out->status = 206;
+        buf_append_format(&out->headers, "Content-Range: bytes %zu-%zu/%zu\n", b->next, b->end - 1,
+                          b->end);
     }
     out->stream_bytes = b->end - b->next;
     source_spoil(b, manner, out->status == 206);
@@ -145,7 +148,7 @@ UNUSED static void source_open(struct source *s, struct store *store, enum manne
     s->store = store;
     s->manner = manner;
     atomic_store(&s->manners_left, left);
-    s->server = open_server(h, false, 30);
+    s->server = open_server_for(MANY, h, false, 30);
     snprintf(s->url, sizeof s->url, "http://127.0.0.1:%u", http_server_port(s->server));
 }
 

@@ -42,6 +42,31 @@ static void test_what_one_source_lacks_another_has(void **state)
     reader_close(r);
 }
 
+/* Whatever keeps it from one block does not keep it from the others. */
+static void test_a_source_that_may_not_give_one_block_gives_the_others(void **state)
+{
+    (void)state;
+    static const int statuses[] = {404, 410, 451};
+    for (size_t i = 0; i < sizeof statuses / sizeof statuses[0]; i++) {
+        struct reader *r = reader_open();
+        struct source barred = {.status = statuses[i]}, full = {.delay_ms = 3};
+        struct cid root = their_tree(r, 0, 60, LEAF_BYTES);
+        source_open(&barred, r->theirs, FORGETFUL, 1);
+        source_open(&full, r->theirs, HONEST, -1);
+        reader_add(r, barred.url);
+        reader_add(r, full.url);
+        reader_must(r, &root);
+        if (atomic_load(&barred.requests) < 5)
+            fail_msg("%d: %u requests", statuses[i], atomic_load(&barred.requests));
+        assert_int_equal(r->notices, 0);
+        source_close(&barred);
+        source_close(&full);
+        reader_close(r);
+        assert_int_equal(scratch_teardown(NULL), 0);
+        assert_int_equal(scratch_setup(NULL), 0);
+    }
+}
+
 /* --- slow ones --- */
 
 static void test_a_source_that_never_answers_costs_nothing(void **state)
@@ -289,6 +314,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         WITH_FOLDER(test_each_of_several_sources_carries_a_share),
         WITH_FOLDER(test_what_one_source_lacks_another_has),
+        WITH_FOLDER(test_a_source_that_may_not_give_one_block_gives_the_others),
         WITH_FOLDER(test_a_source_that_never_answers_costs_nothing),
         WITH_FOLDER(test_a_slow_source_gets_few_requests),
         WITH_FOLDER(test_a_liar_is_dropped_for_the_session_and_named_once),

@@ -149,7 +149,8 @@ static const struct {
     const char *words;
 } answers[] = {{401, ERR_DENIED, "mood"},        {403, ERR_DENIED, "mood"},
                {404, ERR_NOTFOUND, "no source"}, {302, ERR_NET, "302"},
-               {400, ERR_NET, "mood"},           {451, ERR_NET, "451"}};
+               {400, ERR_NET, "mood"},           {410, ERR_NOTFOUND, "no source"},
+               {451, ERR_NOTFOUND, "no source"}};
 
 static void test_an_answer_that_is_no_block_ends_in_its_code(void **state)
 {

@@ -3,6 +3,7 @@
 
 #include "base/multibase.h"
 #include "content/dag.h"
+#include "content/dagpb.h"
 #include "content/ipns.h"
 
 #define CAR "?format=car"
@@ -226,6 +227,67 @@ static void test_a_car_comes_with_the_headers_of_a_trustless_gateway(void **stat
     comb_close(c);
 }
 
+#define LEAVES     10
+#define LEAF_BYTES (1u << 20) /* together more than sockets hold */
+#define READERS    20
+#define SHARE      4 /* of one address, of the server's places */
+
+/* Asks from 127.0.0.`host` and reads the first line alone; the status. */
+static int ask_slowly(struct comb *c, unsigned host, const char *target, int *fd)
+{
+    char request[1024], line[16] = "";
+    int small = 4096;
+    struct sockaddr_in mine = {.sin_family = AF_INET,
+                               .sin_addr.s_addr = htonl(INADDR_LOOPBACK - 1 + host)};
+    struct sockaddr_in a = {.sin_family = AF_INET,
+                            .sin_addr.s_addr = htonl(INADDR_LOOPBACK),
+                            .sin_port = htons(http_server_port(c->server))};
+    snprintf(request, sizeof request, "GET %s HTTP/1.1\r\nHost: a\r\n\r\n", target);
+    *fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    setsockopt(*fd, SOL_SOCKET, SO_RCVBUF, &small, sizeof small);
+    assert_int_equal(bind(*fd, (struct sockaddr *)&mine, sizeof mine), 0);
+    assert_int_equal(connect(*fd, (struct sockaddr *)&a, sizeof a), 0);
+    assert_true(send_all_of(*fd, request, strlen(request)));
+    assert_int_equal(recv(*fd, line, 12, MSG_WAITALL), 12);
+    return atoi(line + strlen("HTTP/1.1 "));
+}
+
+/* The places of CARs and files are not all one reader's, and raw blocks need none. */
+static void test_one_slow_reader_does_not_shut_the_gateway(void **state)
+{
+    (void)state;
+    struct comb *c = comb_open();
+    struct buf node = buf_new(4096);
+    int fds[READERS], other;
+    int served = 0;
+    for (size_t i = 0; i < LEAVES; i++) {
+        char name[32];
+        snprintf(name, sizeof name, "leaf %zu", i);
+        uint8_t *data = stream_bytes(name, LEAF_BYTES);
+        struct cid leaf = put_block(c->store, CID_RAW, bytes_of(data, LEAF_BYTES));
+        dagpb_put_link(&node, &leaf, bytes_of("", 0), LEAF_BYTES);
+        free(data);
+    }
+    struct cid root = put_block(c->store, CID_DAG_PB, buf_bytes(&node));
+    for (size_t i = 0; i < READERS; i++) {
+        int status = ask_slowly(c, 1, at(&root, CAR), &fds[i]);
+        served += status == 200;
+        if (status != 200)
+            assert_int_equal(status, 429);
+    }
+    assert_int_equal(served, SHARE);
+    expect_status(c, "GET", at(&c->tree.alpha, "?format=raw"), "", 200);
+    expect_status(c, "GET", at(&root, "?format=raw"), "", 200);
+    expect_status(c, "GET", at(&c->tree.root, "/alpha.txt"), "", 200);
+    expect_status(c, "HEAD", at(&root, CAR), "", 200);
+    assert_int_equal(ask_slowly(c, 2, at(&root, CAR), &other), 200); /* somebody else */
+    for (size_t i = 0; i < READERS; i++)
+        close(fds[i]);
+    close(other);
+    buf_fini(&node);
+    comb_close(c);
+}
+
 static void test_each_shape_has_its_own_tag(void **state)
 {
     (void)state;
@@ -409,6 +471,7 @@ int main(void)
         WITH_FOLDER(test_entity_bytes_bring_the_fewest_blocks),
         WITH_FOLDER(test_a_node_that_comes_twice_is_not_cut_short),
         WITH_FOLDER(test_a_car_comes_with_the_headers_of_a_trustless_gateway),
+        WITH_FOLDER(test_one_slow_reader_does_not_shut_the_gateway),
         WITH_FOLDER(test_each_shape_has_its_own_tag),
         WITH_FOLDER(test_the_probe_is_a_car_of_a_header),
         WITH_FOLDER(test_identity_cids_are_never_blocks),

@@ -70,6 +70,48 @@ static void test_ranges_of_a_file_cross_its_blocks(void **state)
     comb_close(c);
 }
 
+/* Of a file of several blocks, which is made while it is sent. */
+static const struct {
+    const char *method, *headers; /* %s: the file's CID */
+    int status;
+    const char *length, *range;
+} conditions[] = {
+    {"HEAD", "", 200, "4500", NULL},
+    {"HEAD", "Range: bytes=0-0\r\n", 200, "4500", NULL}, /* a range is of a GET */
+    {"HEAD", "If-None-Match: \"%s\"\r\n", 304, NULL, NULL},
+    {"GET", "Range: bytes=990-1010\r\nIf-Range: \"%s\"\r\n", 206, "21", "bytes 990-1010/4500"},
+    {"GET", "Range: bytes=990-1010\r\nIf-Range: \"other\"\r\n", 200, "4500", NULL},
+    {"GET", "Range: bytes=990-1010\r\nIf-Range: W/\"%s\"\r\n", 200, "4500", NULL},
+    {"GET", "Range: bytes=990-1010\r\nIf-Range: Wed, 21 Oct 2026 07:28:00 GMT\r\n", 200, "4500",
+     NULL},
+    {"GET", "Range: bytes=9999-\r\nIf-Range: \"other\"\r\n", 200, "4500", NULL},
+    {"GET", "If-Range: \"%s\"\r\n", 200, "4500", NULL},
+};
+
+static void test_conditions_on_a_file_of_several_blocks(void **state)
+{
+    (void)state;
+    struct comb *c = comb_open();
+    char text[CID_TEXT_MAX], headers[512];
+    cid_format(&c->tree.big, text);
+    for (size_t i = 0; i < sizeof conditions / sizeof conditions[0]; i++) {
+        const char *said = conditions[i].headers, *hole = strstr(said, "%s");
+        size_t size = hole == NULL ? strlen(said) : (size_t)(hole - said);
+        snprintf(headers, sizeof headers, "%.*s%s%s", (int)size, said, hole == NULL ? "" : text,
+                 hole == NULL ? "" : hole + 2);
+        struct reply *r = ask_with(c, conditions[i].method, at(&c->tree.root, "/big"), headers);
+        if (r->status != conditions[i].status || r->cut)
+            fail_msg("%s %s: %d", conditions[i].method, headers, r->status);
+        if (conditions[i].length != NULL)
+            expect_header(r, "Content-Length", conditions[i].length);
+        expect_header(r, "Content-Range", conditions[i].range);
+        bool get = strcmp(conditions[i].method, "GET") == 0;
+        assert_int_equal(r->body.size, get ? strtoul(conditions[i].length, NULL, 10) : 0);
+        reply_free(r);
+    }
+    comb_close(c);
+}
+
 static void test_a_range_needs_no_block_beside_it(void **state)
 {
     (void)state;
@@ -332,6 +374,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         WITH_FOLDER(test_a_file_comes_whole_with_its_media_type),
         WITH_FOLDER(test_ranges_of_a_file_cross_its_blocks),
+        WITH_FOLDER(test_conditions_on_a_file_of_several_blocks),
         WITH_FOLDER(test_a_range_needs_no_block_beside_it),
         WITH_FOLDER(test_a_damaged_block_is_never_sent_as_a_file),
         WITH_FOLDER(test_names_and_downloads),

@@ -55,6 +55,8 @@ static void site_answer(void *self, struct http_request *r, struct http_response
     if (range != NULL && atomic_load(&s->ranged)) {
         from = strtoul(range + strlen("bytes="), NULL, 10);
         out->status = 206;
+        buf_append_format(&out->headers, "Content-Range: bytes %zu-%zu/%zu\n", from, size - 1,
+                          size);
     }
     uint8_t *data = buf_extend(&out->body, size - from);
     for (size_t i = from; data != NULL && i < size; i++)
@@ -69,12 +71,13 @@ static void site_end(void *self, struct http_request *r)
 
 static struct http_server *open_site_idle(struct site *s, bool tls, unsigned idle_seconds)
 {
-    return open_server((struct http_handler){.self = s,
-                                             .begin = site_begin,
-                                             .body = site_body,
-                                             .answer = site_answer,
-                                             .end = site_end},
-                       tls, idle_seconds);
+    return open_server_for(MANY,
+                           (struct http_handler){.self = s,
+                                                 .begin = site_begin,
+                                                 .body = site_body,
+                                                 .answer = site_answer,
+                                                 .end = site_end},
+                           tls, idle_seconds);
 }
 
 static struct http_server *open_site(struct site *s, bool tls)

@@ -50,8 +50,10 @@ UNUSED static int http_teardown_program(void **state)
     return 0;
 }
 
-UNUSED static struct http_server *open_server(struct http_handler handler, bool tls,
-                                              unsigned idle_seconds)
+#define MANY 200 /* places: enough for whatever one address asks at once */
+
+UNUSED static struct http_server *open_server_for(unsigned bodies_max, struct http_handler handler,
+                                                  bool tls, unsigned idle_seconds)
 {
     struct http_server *s;
     struct err err = {0};
@@ -60,10 +62,17 @@ UNUSED static struct http_server *open_server(struct http_handler handler, bool 
                                    .key_pem = tls ? buf_text(&key_pem) : NULL,
                                    .connections_max = 200,
                                    .idle_seconds = idle_seconds,
+                                   .bodies_max = bodies_max,
                                    .handler = handler};
     if (http_server_open(&c, &s, &err) != 0)
         fail_msg("%s", err.text);
     return s;
+}
+
+UNUSED static struct http_server *open_server(struct http_handler handler, bool tls,
+                                              unsigned idle_seconds)
+{
+    return open_server_for(0, handler, tls, idle_seconds);
 }
 
 UNUSED static struct http_client *open_client_with(const char *pin, unsigned stall_seconds,

@@ -377,6 +377,22 @@ static void test_every_request_begun_is_ended_however_it_breaks(void **state)
     close(open);
 }
 
+static void test_the_fewest_connections_are_served_and_closed(void **state)
+{
+    (void)state;
+    for (unsigned n = 1; n <= 5; n++) {
+        struct counter c = {0};
+        struct http_server *s;
+        struct http_server_config config = {
+            .host = "127.0.0.1", .connections_max = n, .idle_seconds = 30, .handler = counting(&c)};
+        assert_int_equal(http_server_open(&config, &s, NULL), 0);
+        int fd = connect_to(http_server_port(s));
+        assert_string_equal(ask(fd, "GET /a HTTP/1.1\r\n" HOST "\r\n"), "200 hello");
+        http_server_close(s);
+        close(fd);
+    }
+}
+
 static void test_a_server_that_cannot_start_says_why(void **state)
 {
     (void)state;
@@ -467,6 +483,7 @@ static void carrier_answer(void *self, struct http_request *r, struct http_respo
         out->file.fd = open(c->file, O_RDONLY | O_CLOEXEC);
         out->file.size = HUGE_BYTES;
     } else if (strcmp(r->path, "/endless") == 0) {
+        buf_append_text(&out->headers, "X-Test: yes\n");
         out->stream = (struct http_stream){.self = c, .read = carry_on};
     } else {
         c->at = 0;
@@ -595,42 +612,100 @@ static void test_a_stream_of_unknown_length_ends_with_a_last_chunk_unless_it_is_
     assert_int_equal(atomic_load(&c.late), 0);
 }
 
-/* So many clients ask for `path` and read nothing but headers; the status that a further one gets.
- */
-static int status_beside(struct http_server *s, const char *path)
+#define SENDING (HTTP_BODIES_MAX - HTTP_BODIES_MAX / 4) /* places of what is sent slowly */
+#define EACH    (SENDING / 4)                           /* of one address */
+
+/* A client at 127.0.0.`host` that asks for `path` and reads nothing but headers. */
+static int ask_slowly(struct http_server *s, unsigned host, const char *path, char headers[8192])
 {
-    int fds[HTTP_BODIES_MAX], small = 4096;
-    char headers[8192], request[128];
+    int small = 4096, fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    char request[128];
+    struct sockaddr_in mine = {.sin_family = AF_INET,
+                               .sin_addr.s_addr = htonl(INADDR_LOOPBACK - 1 + host)};
     struct sockaddr_in a = {.sin_family = AF_INET,
                             .sin_addr.s_addr = htonl(INADDR_LOOPBACK),
                             .sin_port = htons(http_server_port(s))};
     snprintf(request, sizeof request, "GET %s HTTP/1.1\r\n" HOST "\r\n", path);
-    for (size_t i = 0; i < HTTP_BODIES_MAX; i++) {
-        fds[i] = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
-        setsockopt(fds[i], SOL_SOCKET, SO_RCVBUF, &small, sizeof small);
-        assert_int_equal(connect(fds[i], (struct sockaddr *)&a, sizeof a), 0);
-        assert_true(send_all_of(fds[i], request, strlen(request)));
-        assert_true(read_headers(fds[i], headers, sizeof headers));
-        assert_int_equal(strncmp(headers, "HTTP/1.1 200", 12), 0);
-    }
-    fetch_all(s, "GET /nothing HTTP/1.1\r\n" CLOSE, headers);
-    for (size_t i = 0; i < HTTP_BODIES_MAX; i++)
-        reset_and_close(fds[i]);
+    setsockopt(fd, SOL_SOCKET, SO_RCVBUF, &small, sizeof small);
+    assert_int_equal(bind(fd, (struct sockaddr *)&mine, sizeof mine), 0);
+    assert_int_equal(connect(fd, (struct sockaddr *)&a, sizeof a), 0);
+    assert_true(send_all_of(fd, request, strlen(request)));
+    assert_true(read_headers(fd, headers, 8192));
+    return fd;
+}
+
+static int status_in(const char *headers)
+{
     return atoi(headers + strlen("HTTP/1.1 "));
 }
 
+/* Many clients of one address ask for `path`; so many get it. The others are told to wait, and
+ * shut nobody out. */
+static unsigned count_served(struct http_server *s, const char *path)
+{
+    int fds[3 * HTTP_BODIES_MAX];
+    unsigned served = 0;
+    char headers[8192];
+    for (size_t i = 0; i < 3 * HTTP_BODIES_MAX; i++) {
+        fds[i] = ask_slowly(s, 1, path, headers);
+        served += status_in(headers) == 200;
+        if (status_in(headers) == 200)
+            continue;
+        assert_int_equal(status_in(headers), 429);
+        assert_non_null(strstr(headers, "Retry-After: "));
+        assert_null(strstr(headers, "X-Test")); /* nothing of the answer it replaces */
+    }
+    fetch_all(s, "GET /nothing HTTP/1.1\r\n" CLOSE, headers);
+    assert_int_equal(status_in(headers), 200);
+    assert_int_equal(fetch_all(s, "GET /file HTTP/1.1\r\n" CLOSE, headers), CARRIED_BYTES - 2000);
+    fetch_all(s, "HEAD /known HTTP/1.1\r\n" CLOSE, headers);
+    assert_int_equal(status_in(headers), 200);
+    for (size_t i = 0; i < 3 * HTTP_BODIES_MAX; i++)
+        reset_and_close(fds[i]);
+    return served;
+}
+
 /* A client that stops reading holds a stream's place, but not a file's. */
-static void test_files_hold_no_place_and_streams_do(void **state)
+static void test_one_slow_reader_shuts_nobody_out(void **state)
 {
     (void)state;
     struct carrier c = {0};
     struct http_server *s = open_carrier(&c, false);
     assert_int_equal(truncate(c.file, HUGE_BYTES), 0);
-    assert_int_equal(status_beside(s, "/huge"), 200);
+    assert_int_equal(count_served(s, "/huge"), 3 * HTTP_BODIES_MAX);
     http_server_close(s);
     s = open_carrier(&c, false);
-    assert_int_equal(status_beside(s, "/endless"), 503);
+    assert_int_equal(count_served(s, "/endless"), EACH);
     http_server_close(s);
+}
+
+static void test_many_slow_readers_leave_places_for_the_others(void **state)
+{
+    (void)state;
+    struct carrier c = {0};
+    struct http_server *s = open_carrier(&c, false);
+    int fds[SENDING];
+    unsigned known = 1;
+    char headers[8192];
+    for (unsigned i = 0; i < SENDING; i++) {
+        fds[i] = ask_slowly(s, 1 + i / EACH, "/endless", headers);
+        assert_int_equal(status_in(headers), 200);
+    }
+    close(ask_slowly(s, 200, "/known", headers));
+    assert_int_equal(status_in(headers), 503);
+    assert_non_null(strstr(headers, "Retry-After: "));
+    close(ask_slowly(s, 200, "/file", headers));
+    assert_int_equal(status_in(headers), 200);
+    reset_and_close(fds[0]);
+    do { /* its place is free when the server has seen that */
+        close(ask_slowly(s, 200, "/known", headers));
+        known++;
+    } while (status_in(headers) == 503);
+    assert_int_equal(status_in(headers), 200);
+    for (unsigned i = 1; i < SENDING; i++)
+        reset_and_close(fds[i]);
+    http_server_close(s);
+    assert_int_equal(atomic_load(&c.streams_ended), known); /* those refused as well */
 }
 
 static const struct {
@@ -692,13 +767,15 @@ int main(void)
         cmocka_unit_test(test_more_bodies_than_there_is_room_for_are_told_to_wait),
         cmocka_unit_test(test_headers_that_drip_and_silence_are_closed),
         cmocka_unit_test(test_every_request_begun_is_ended_however_it_breaks),
+        cmocka_unit_test(test_the_fewest_connections_are_served_and_closed),
         cmocka_unit_test(test_a_server_that_cannot_start_says_why),
         cmocka_unit_test(test_a_tls_port_speaks_no_plain_http),
         WITH_FOLDER(test_a_file_is_the_answer_from_its_offset_on),
         WITH_FOLDER(test_a_file_goes_over_tls_as_well),
         WITH_FOLDER(test_a_stream_of_known_length_says_it),
         WITH_FOLDER(test_a_stream_of_unknown_length_ends_with_a_last_chunk_unless_it_is_cut),
-        WITH_FOLDER(test_files_hold_no_place_and_streams_do),
+        WITH_FOLDER(test_one_slow_reader_shuts_nobody_out),
+        WITH_FOLDER(test_many_slow_readers_leave_places_for_the_others),
         cmocka_unit_test(test_escapes_are_undone_once_and_strictly),
     };
     return cmocka_run_group_tests(tests, http_setup_program, http_teardown_program);

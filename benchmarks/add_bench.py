@@ -51,11 +51,16 @@ def main():
         show("stored, neither side syncing", stored)
         config = pathlib.Path(kubo.repo) / "config"
         config.write_text(config.read_text().replace('"sync": false', '"sync": true'))
+
+        def copied():
+            (folder / "copy").unlink(missing_ok=True)
+            return timed(["dd", f"if={file}", f"of={folder}/copy", "bs=1M", "conv=fsync", "status=none"])
+
         synced = compare(
             {
                 "colmeia add": colmeia(),
                 "ipfs add (flatfs, sync true)": theirs(),
-                "dd conv=fsync": lambda: timed(["dd", f"if={file}", f"of={folder}/copy", "bs=1M", "conv=fsync", "status=none"]),
+                "dd conv=fsync": copied,
             },
             TURNS,
         )

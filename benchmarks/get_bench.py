@@ -50,14 +50,17 @@ def main():
         leaves = [c for c in seeder.text("refs", "-r", root).split() if c.startswith("bafk")]
         timed([BIN / "colmeia", "add", "-Q", "--no-sync", "--store", store, file])
         server, url = gateway(store)
-        web, web_url = nginx(folder, folder)
-        processes = [server, web]
+        nginx_process, web_url = nginx(folder, folder)
+        processes = [server, nginx_process]
         seeder.start()
 
-        def ours():
-            shutil.rmtree(other, ignore_errors=True)
-            out.unlink(missing_ok=True)
-            return timed([BIN / "colmeia", "get", "--store", other, "--from", url, root, "-o", out])
+        def ours(*options):
+            def once():
+                shutil.rmtree(other, ignore_errors=True)
+                out.unlink(missing_ok=True)
+                return timed([BIN / "colmeia", "get", "--store", other, "--from", url, root, "-o", out, *options])
+
+            return once
 
         def bitswap():
             nonlocal fetcher
@@ -69,27 +72,41 @@ def main():
             fetcher.close()
             return run
 
-        def curls():
-            lists = [folder / f"list-{i}" for i in range(8)]
+        def curls(written):
+            lists, blocks = [folder / f"list-{i}" for i in range(8)], folder / "blocks"
             for i, path in enumerate(lists):
-                path.write_text("".join(f'url = "{seeder.gateway}/ipfs/{c}?format=raw"\noutput = "/dev/null"\n' for c in leaves[i::8]))
-            start = time.perf_counter()
-            with concurrent.futures.ThreadPoolExecutor(8) as pool:
-                runs = list(pool.map(lambda p: timed(["curl", "-sf", "-K", p]), lists))
-            return Run(time.perf_counter() - start, sum(r.cpu for r in runs), max(r.peak_mib for r in runs))
+                path.write_text("".join(f'url = "{seeder.gateway}/ipfs/{c}?format=raw"\noutput = "{blocks / c if written else "/dev/null"}"\n' for c in leaves[i::8]))
+
+            def once():
+                shutil.rmtree(blocks, ignore_errors=True)
+                blocks.mkdir()
+                start = time.perf_counter()
+                with concurrent.futures.ThreadPoolExecutor(8) as pool:
+                    runs = list(pool.map(lambda p: timed(["curl", "-sf", "-K", p]), lists))
+                return Run(time.perf_counter() - start, sum(r.cpu for r in runs), max(r.peak_mib for r in runs))
+
+            return once
+
+        def web():
+            (folder / "copy").unlink(missing_ok=True)
+            return timed(["curl", "-sf", "-o", folder / "copy", web_url + "/file"])
 
         rows = compare(
             {
-                "colmeia get --from (stored, written)": ours,
+                "colmeia get --from (stored, written)": ours(),
+                "colmeia get --from --direct (written)": ours("--direct"),
                 "ipfs get over bitswap": bitswap,
-                "8 curls from ipfs' gateway, unverified": curls,
-                "curl from nginx, unverified": lambda: timed(["curl", "-sf", "-o", folder / "copy", web_url + "/file"]),
+                "8 curls from ipfs, written, unverified": curls(True),
+                "8 curls from ipfs, thrown away": curls(False),
+                "curl from nginx, written, unverified": web,
             },
             TURNS,
         )
+        ours("--direct")()
         assert file.stat().st_size == out.stat().st_size and subprocess.run(["cmp", file, out]).returncode == 0
         show(f"get, {SIZE >> 20} MiB", rows)
-        report("get", mib=SIZE >> 20, **{k: round(r[4], 2) for k, r in zip(("ours", "bitswap_ratio", "curls_ratio", "nginx_ratio"), rows)}, peak_mib=round(rows[0][3]))
+        names = ("stored", "direct", "bitswap", "curls_written", "curls_thrown_away", "nginx")
+        report("get", mib=SIZE >> 20, peak_mib=round(rows[0][3]), **{n: round(r[1], 2) for n, r in zip(names, rows)})
     finally:
         for process in processes:
             process.terminate()

@@ -179,8 +179,8 @@ int car_read(struct car_read *c, struct err *err)
     r->across = buf_new(BLOCK_BYTES_MAX);
     pthread_mutex_init(&r->mutex, NULL);
     failure_init(&r->failure);
-    r->windows[0] = malloc(CAR_READ_WINDOW);
-    r->windows[1] = malloc(CAR_READ_WINDOW);
+    r->windows[0] = aligned_alloc(64, CAR_READ_WINDOW); /* see buf.c */
+    r->windows[1] = aligned_alloc(64, CAR_READ_WINDOW);
     int rc = r->windows[0] == NULL || r->windows[1] == NULL
                  ? err_set(err, ERR_NOMEM, "out of memory")
                  : car_reader_new(take_header, take_block, r, &reader, err);

@@ -79,7 +79,7 @@ int store_import(struct store *s, const char *path, struct jobs *jobs, struct ci
     if (rc != 0)
         return rc;
     rc = s->files->stat_fd(s->files->self, x.fd, &st, err);
-    x.leaves = malloc((size_t)WINDOW_LEAVES * UNIXFS_LEAF_BYTES);
+    x.leaves = aligned_alloc(64, (size_t)WINDOW_LEAVES * UNIXFS_LEAF_BYTES);
     if (rc == 0 && x.leaves == NULL)
         rc = err_set(err, ERR_NOMEM, "out of memory");
     if (rc == 0 && st.is_dir)

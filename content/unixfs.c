@@ -303,7 +303,7 @@ int unixfs_hash_file(const struct files *f, const char *path, struct jobs *jobs,
     if (rc != 0)
         return rc;
     rc = f->stat_fd(f->self, h.fd, &s, err);
-    h.leaves = malloc((size_t)WINDOW_LEAVES * UNIXFS_LEAF_BYTES);
+    h.leaves = aligned_alloc(64, (size_t)WINDOW_LEAVES * UNIXFS_LEAF_BYTES); /* see buf.c */
     if (rc == 0 && h.leaves == NULL)
         rc = err_set(err, ERR_NOMEM, "out of memory");
     if (rc == 0)

@@ -67,7 +67,8 @@ int gateway_visit_resolve(struct gateway_visit *v, struct err *err)
 
 bool gateway_visit_has(const struct gateway_visit *v, const struct cid *cid)
 {
-    return cid_identity(cid, NULL) || store_has(v->g->store, cid);
+    /* "Not known" is no "no": reading it will say why. */
+    return cid_identity(cid, NULL) || store_look(v->g->store, cid, NULL) != ERR_NOTFOUND;
 }
 
 int gateway_visit_size(const struct gateway_visit *v, const struct cid *cid, uint64_t *out,

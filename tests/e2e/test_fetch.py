@@ -221,7 +221,7 @@ class AFetch(Study):
         folder = self.dir / "ipfs"
         folder.mkdir()
         (folder / "gateway").write_text(f"# mine\n{asked.url}/\n")
-        self.get(check=1)  # nobody is named
+        self.get(check=2)  # nobody is named, and there is no store
         self.get(env={"IPFS_GATEWAY": f"http://127.0.0.1:1,{asked.url}/"})
         self.assertTrue(asked.requests)
         (self.dir / "home").mkdir()

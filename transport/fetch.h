@@ -37,7 +37,9 @@ struct fetch {
     size_t source_count;
     char sources[FETCH_SOURCES_MAX][512]; /* base URLs: https://HOST:PORT */
     unsigned give_up_seconds; /* without any progress; then ERR_NET with the last cause */
-    void (*notice)(void *self, const char *sentence); /* a source was dropped; may be NULL */
+    void (*notice)(
+        void *self,
+        const char *sentence); /* a source was dropped, or does not answer; may be NULL */
     void *notice_self;
     uint64_t blocks_received; /* result, added up over calls */
     /* fetch's own: how the sources behaved, from call to call */

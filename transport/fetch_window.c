@@ -8,12 +8,13 @@
 #include "transport/fetch_health.h"
 #include "transport/fetch_verify.h"
 
-#define BUSY_MAX_MS 30000 /* the longest Retry-After that is waited for */
-#define IDLE_MS     60000 /* how long to wait for a transfer when nothing else is due */
-#define LOOK_MS     20    /* between two looks whether a slow source is to be helped */
-#define GUESS_MS    50    /* what a source of unknown speed is reckoned at then */
-#define NO_SOURCE   SIZE_MAX
-#define ANSWER_MAX  160 /* characters of a source's sentence that are repeated */
+#define TOLD_FAILURES 2     /* in a row: then a person should know what is waited for */
+#define BUSY_MAX_MS   30000 /* the longest Retry-After that is waited for */
+#define IDLE_MS       60000 /* how long to wait for a transfer when nothing else is due */
+#define LOOK_MS       20    /* between two looks whether a slow source is to be helped */
+#define GUESS_MS      50    /* what a source of unknown speed is reckoned at then */
+#define NO_SOURCE     SIZE_MAX
+#define ANSWER_MAX    160 /* characters of a source's sentence that are repeated */
 
 enum want_state {
     WANT_FREE,
@@ -262,8 +263,16 @@ static void blame(struct fetch_window *w, size_t source, const struct want *s, c
 
 static void back_off(struct fetch_window *w, size_t source, bool brought, const struct err *why)
 {
+    struct fetch_health *h = &w->f->health[source];
+    char sentence[2 * ERR_TEXT_MAX];
+    unsigned before = h->failures;
     w->cause = *why;
-    fetch_health_broke(&w->f->health[source], http_client_now_ms(), brought);
+    fetch_health_broke(h, http_client_now_ms(), brought);
+    if (w->f->notice == NULL || before >= TOLD_FAILURES || h->failures < TOLD_FAILURES)
+        return; /* once is nothing, and it is said once */
+    snprintf(sentence, sizeof sentence, "%s; it is asked again, for %u s without anything coming",
+             why->text, w->f->give_up_seconds);
+    w->f->notice(w->f->notice_self, sentence);
 }
 
 static bool is_block_status(long status)

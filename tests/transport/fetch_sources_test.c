@@ -24,6 +24,21 @@ static void test_each_of_several_sources_carries_a_share(void **state)
     reader_close(r);
 }
 
+/* A person waits for it, and should know for what. */
+static void test_a_source_that_does_not_answer_is_told_once(void **state)
+{
+    (void)state;
+    struct reader *r = reader_open();
+    struct cid root = their_tree(r, 0, 10, LEAF_BYTES);
+    struct err err = {0};
+    reader_add(r, "http://127.0.0.1:1");
+    r->fetch.give_up_seconds = 3;
+    assert_int_equal(reader_fetch(r, &root, &err), ERR_NET);
+    assert_int_equal(r->notices, 1);
+    assert_non_null(strstr(r->notice, "asked again, for 3 s"));
+    reader_close(r);
+}
+
 static void test_what_one_source_lacks_another_has(void **state)
 {
     (void)state;
@@ -313,6 +328,7 @@ int main(void)
 #define WITH_FOLDER(f) cmocka_unit_test_setup_teardown(f, scratch_setup, scratch_teardown)
     const struct CMUnitTest tests[] = {
         WITH_FOLDER(test_each_of_several_sources_carries_a_share),
+        WITH_FOLDER(test_a_source_that_does_not_answer_is_told_once),
         WITH_FOLDER(test_what_one_source_lacks_another_has),
         WITH_FOLDER(test_a_source_that_may_not_give_one_block_gives_the_others),
         WITH_FOLDER(test_a_source_that_never_answers_costs_nothing),

@@ -149,18 +149,22 @@ static void put_headers(struct gateway_visit *v, const struct http_request *r,
     gateway_visit_put_paths(v, r, out);
 }
 
-static void send_chunks(struct gateway_visit *v, const struct http_request *r,
-                        const struct found *f, struct http_response *out)
+/* The first block is read before the status is sent: what lacks it has no 200. Later ones can only
+ * cut the answer. */
+static int send_chunks(struct gateway_visit *v, const struct http_request *r, const struct found *f,
+                       struct http_response *out, struct err *err)
 {
     uint64_t from, to;
     if (!gateway_visit_put_range(v, r, f->etag, f->size, &from, &to, out))
-        return;
-    if (open_stream(v, &f->cid, from, to, NULL) != 0) {
-        out->status = 500;
-        return;
-    }
+        return 0;
+    int rc = open_stream(v, &f->cid, from, to, err);
+    while (rc == 0 && from < to && v->file->piece.size == 0)
+        rc = next_piece(v->file, err);
+    if (rc != 0)
+        return rc;
     out->stream = (struct http_stream){.self = v->file, .read = file_read};
     out->stream_bytes = to - from;
+    return 0;
 }
 
 static void send_file(struct gateway_visit *v, const struct http_request *r, const struct found *f,
@@ -170,9 +174,15 @@ static void send_file(struct gateway_visit *v, const struct http_request *r, con
         gateway_visit_put_cache(v, f->etag, out);
         return;
     }
+    size_t before = out->headers.size;
     put_headers(v, r, f, out);
     if (f->chunked && f->size > 0) {
-        send_chunks(v, r, f, out);
+        int rc = send_chunks(v, r, f, out, NULL);
+        if (rc == 0)
+            return;
+        out->headers.size = before; /* nothing of them holds for a refusal */
+        (void)http_server_say(out, rc == ERR_NOTFOUND ? 404 : 500,
+                              "its first block cannot be read: %s", err_name(rc));
         return;
     }
     struct gateway_block block = {.fd = -1, .bytes = buf_new(BLOCK_BYTES_MAX), .size = f->size};

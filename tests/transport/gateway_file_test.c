@@ -141,6 +141,15 @@ static void test_a_damaged_block_is_never_sent_as_a_file(void **state)
     assert_true(r->cut);
     expect_body(r, bytes_of(file_bytes(), CHUNK_BYTES));
     reply_free(r);
+    /* The first one is looked at before there is a status. */
+    snprintf(path, sizeof path, "%s", path_of(&c->tree.chunks[0]));
+    damage_file(path, 5, 1);
+    r = ask(c, at(&c->tree.big, ""));
+    assert_int_equal(r->status, 500);
+    assert_false(r->cut);
+    expect_header(r, "Cache-Control", NULL);
+    expect_header(r, "Access-Control-Allow-Origin", "*");
+    reply_free(r);
     snprintf(path, sizeof path, "%s", path_of(&c->tree.alpha));
     damage_file(path, 0, 1);
     expect_status(c, "GET", at(&c->tree.alpha, ""), "", 500);

@@ -6,7 +6,6 @@
 #include <sys/uio.h>
 
 #include "cli/failure.h"
-#include "cli/presence.h"
 #include "content/car.h"
 #include "content/dag.h"
 
@@ -162,9 +161,9 @@ static struct slot *next_slot(struct run *r, const struct cid *cid)
 static bool enter(void *self, const struct cid *cid)
 {
     struct run *r = self;
-    if (r->failure.rc == 0 && !presence_has_links(cid))
+    if (r->failure.rc == 0 && !dag_has_links(cid))
         next_slot(r, cid);
-    return r->failure.rc == 0 && presence_has_links(cid);
+    return r->failure.rc == 0 && dag_has_links(cid);
 }
 
 static int visit(void *self, const struct cid *cid, struct bytes block, struct err *err)

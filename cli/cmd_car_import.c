@@ -161,7 +161,7 @@ int cmd_car_import(int argc, char **argv)
     const struct options_row rows[] = {
         STORE_OPTION_MADE_ROW(&c.dir), PINNED_NAME_ROW(&c.pin_name),
         PINNED_NOT_ROW(&c.no_pin),     STORE_OPTION_NO_SYNC_ROW(&c.no_sync),
-        STORE_OPTION_MADE_ROW(&c.dir), OPTIONS_JSON_ROW(&c.json),
+        OPTIONS_JSON_ROW(&c.json),
     };
     struct options o = {.command = COMMAND,
                         .operands = "[FILE|-]...",

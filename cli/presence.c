@@ -8,11 +8,6 @@ struct look {
     struct presence_result *out;
 };
 
-bool presence_has_links(const struct cid *cid)
-{
-    return dag_has_links(cid);
-}
-
 bool presence_strange(const struct cid *cid)
 {
     static const uint32_t linkless[] = {CID_RAW, CID_CBOR, CID_JSON, CID_LIBP2P_KEY};

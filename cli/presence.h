@@ -32,7 +32,5 @@ int presence_in_store(struct store *s, const struct cid *root, struct presence_r
 bool presence_strange(const struct cid *cid);
 /* ERR_UNSUPPORTED says so of it: "its codec 0x65 is not known here ...". */
 int presence_tell_strange(const struct cid *cid, struct err *err) MUST_USE;
-/* Is it a block that links to others, by its codec? */
-bool presence_has_links(const struct cid *cid);
 
 #endif

@@ -202,8 +202,8 @@ int simulate_door_model(struct simulate_door *d, struct store *s, const struct c
 static bool give_block(struct simulate_door *d, struct request *r, const struct cid *cid,
                        const struct buf *block)
 {
-    uint8_t head[PACK_SECTION_HEAD_MAX];
-    size_t size = pack_section_head(cid, (uint32_t)block->size, head);
+    uint8_t head[CAR_SECTION_HEAD_MAX];
+    size_t size = car_section_head(cid, block->size, head);
     d->sent += block->size;
     return d->gateway.body(d->gateway.self, &r->asked, bytes_of(head, size), &r->answer) &&
            d->gateway.body(d->gateway.self, &r->asked, buf_bytes(block), &r->answer);

@@ -33,11 +33,6 @@ struct pack {
     pthread_mutex_t syncing; /* taken before `mutex`: who waits for it finds the bytes durable */
 };
 
-size_t pack_section_head(const struct cid *cid, uint32_t size, uint8_t out[PACK_SECTION_HEAD_MAX])
-{
-    return car_section_head(cid, size, out);
-}
-
 int pack_section_parse(struct bytes head, uint64_t left, struct cid *cid, size_t *head_size,
                        uint32_t *size, struct err *err)
 {
@@ -242,8 +237,8 @@ int pack_reread_into(struct pack *p, const struct cid *cid, void *data, size_t s
 static int append(struct pack *p, const struct cid *cid, struct bytes block, struct err *err)
 {
     const struct files *f = p->files;
-    uint8_t head[PACK_SECTION_HEAD_MAX];
-    size_t head_size = pack_section_head(cid, (uint32_t)block.size, head);
+    uint8_t head[CAR_SECTION_HEAD_MAX];
+    size_t head_size = car_section_head(cid, block.size, head);
     struct digest_place place = {
         .offset = p->end + head_size, .size = (uint32_t)block.size, .file = HASHED_HERE};
     int rc = f->write(f->self, p->fd, p->end, head, head_size, err);

@@ -13,8 +13,7 @@
 #include "base/files.h"
 #include "content/car.h"
 
-#define PACK_BLOCK_BYTES_MAX  (2u << 20)
-#define PACK_SECTION_HEAD_MAX CAR_SECTION_HEAD_MAX
+#define PACK_BLOCK_BYTES_MAX (2u << 20)
 
 struct pack;
 
@@ -54,10 +53,8 @@ int pack_each(struct pack *p,
               int (*each)(void *self, const struct cid *cid, uint32_t size, struct err *err),
               void *self, struct err *err) MUST_USE;
 
-/* car_section_head, for a block that a pack may hold. */
-size_t pack_section_head(const struct cid *cid, uint32_t size, uint8_t out[PACK_SECTION_HEAD_MAX]);
-/* The other way: `head` is what the section begins with, `left` how much of the file there is from
- * there on. ERR_MALFORMED if it is none, or not whole. */
+/* The other way from car_section_head: `head` is what the section begins with, `left` how much of
+ * the file there is from there on. ERR_MALFORMED if it is none, or not whole. */
 int pack_section_parse(struct bytes head, uint64_t left, struct cid *cid, size_t *head_size,
                        uint32_t *size, struct err *err) MUST_USE;
 

@@ -21,7 +21,7 @@ static int check_block(const struct files *f, int fd, const struct packs_entry *
 static int read_section(const struct files *f, int fd, uint64_t at, uint64_t file_bytes,
                         struct packs_entry *out, struct err *err)
 {
-    uint8_t head[PACK_SECTION_HEAD_MAX];
+    uint8_t head[CAR_SECTION_HEAD_MAX];
     size_t have = file_bytes - at < sizeof head ? (size_t)(file_bytes - at) : sizeof head;
     struct cid cid;
     size_t head_size;

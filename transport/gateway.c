@@ -117,8 +117,8 @@ static bool begin_read(struct gateway *g, struct visit *v, const struct http_req
 
 static int check_quota(const struct visit *v, const struct cid *cid, size_t size, struct err *err)
 {
-    uint8_t head[PACK_SECTION_HEAD_MAX];
-    uint64_t need = pack_section_head(cid, (uint32_t)size, head) + size;
+    uint8_t head[CAR_SECTION_HEAD_MAX];
+    uint64_t need = car_section_head(cid, size, head) + size;
     uint64_t used = pack_bytes(v->pack);
     if (pack_has(v->pack, cid))
         return 0;

@@ -37,14 +37,14 @@ static void count_sent(struct body *b, uint64_t sent)
 
 static int load_section(struct body *b)
 {
-    uint8_t head[PACK_SECTION_HEAD_MAX];
+    uint8_t head[CAR_SECTION_HEAD_MAX];
     const struct cid *cid = &b->cids[b->next++];
     struct buf block = buf_new(PACK_BLOCK_BYTES_MAX);
     int rc = pack_get(b->pack, cid, &block, &b->err);
     buf_clear(&b->section);
     b->given = 0;
     if (rc == 0) {
-        buf_append(&b->section, head, pack_section_head(cid, (uint32_t)block.size, head));
+        buf_append(&b->section, head, car_section_head(cid, block.size, head));
         buf_append(&b->section, block.data, block.size);
         rc = buf_check(&b->section, &b->err);
     }
@@ -178,11 +178,11 @@ static int section_size(const struct digest_map *sizes, const struct cid *cid, u
                         struct err *err)
 {
     char text[CID_TEXT_MAX];
-    uint8_t head[PACK_SECTION_HEAD_MAX];
+    uint8_t head[CAR_SECTION_HEAD_MAX];
     struct digest_place place;
     if (cid_digest(cid) == NULL || !digest_map_get(sizes, cid_digest(cid), &place))
         return err_set(err, ERR_NOTFOUND, "block %s is not in the pack", cid_format(cid, text));
-    *out = pack_section_head(cid, place.size, head) + place.size;
+    *out = car_section_head(cid, place.size, head) + place.size;
     return 0;
 }
 
@@ -233,7 +233,7 @@ int upload_blocks(struct upload *u, struct pack *pack, const struct cid *cids, s
     struct digest_map sizes = {0};
     struct body b = {.pack = pack,
                      .progress = u->progress,
-                     .section = buf_new(PACK_BLOCK_BYTES_MAX + PACK_SECTION_HEAD_MAX)};
+                     .section = buf_new(PACK_BLOCK_BYTES_MAX + CAR_SECTION_HEAD_MAX)};
     int rc = u->url_count > 0 ? 0 : err_set(err, ERR_USAGE, "no address to upload to");
     if (rc == 0)
         rc = pack_each(pack, note_size, &sizes, err);

@@ -62,10 +62,10 @@ static uint64_t file_size(void)
 
 static uint64_t section_size(unsigned i)
 {
-    uint8_t head[PACK_SECTION_HEAD_MAX];
+    uint8_t head[CAR_SECTION_HEAD_MAX];
     struct cid cid = cid_of_block(i);
     size_t size = block_of(i).size;
-    return pack_section_head(&cid, (uint32_t)size, head) + size;
+    return car_section_head(&cid, size, head) + size;
 }
 
 static void test_an_empty_pack_is_a_car_without_roots(void **state)

@@ -94,10 +94,10 @@ static long get(const struct cid *cid)
 static long put_as(uint64_t round, const char *named, const char *block)
 {
     char path[64];
-    uint8_t head[PACK_SECTION_HEAD_MAX];
+    uint8_t head[CAR_SECTION_HEAD_MAX];
     struct cid cid = cid_of(CID_RAW, bytes_of_text(named));
     struct body body = {.bytes = buf_new(4096)};
-    buf_append(&body.bytes, head, pack_section_head(&cid, (uint32_t)strlen(block), head));
+    buf_append(&body.bytes, head, car_section_head(&cid, strlen(block), head));
     buf_append_text(&body.bytes, block);
     snprintf(path, sizeof path, "/upload/%llu", (unsigned long long)round);
     long status = status_of(path, &body, NULL);

@@ -135,9 +135,9 @@ static void tell_odd_name(struct guest *g)
 static void tell_bad_block(struct guest *g)
 {
     struct draft d = seal_honest(g, 1, 1);
-    uint8_t section[PACK_SECTION_HEAD_MAX + GUEST_SHARD_MAX * sizeof d.value];
+    uint8_t section[CAR_SECTION_HEAD_MAX + GUEST_SHARD_MAX * sizeof d.value];
     size_t size = d.elements * sizeof d.value;
-    size_t head = pack_section_head(&d.blocks[2], (uint32_t)size, section);
+    size_t head = car_section_head(&d.blocks[2], size, section);
     memset(section + head, 7, size);
     MUST(guest_send_blocks(g, 1, d.blocks, 2));
     MUST_HOLD(guest_put(g, g->token, 1, bytes_of(section, head + size)) == 400);

@@ -285,8 +285,8 @@ static void test_a_car_is_for_sites_and_is_counted(void **state)
 
 static void add_section(struct buf *out, const struct cid *cid, struct bytes block)
 {
-    uint8_t head[PACK_SECTION_HEAD_MAX];
-    buf_append(out, head, pack_section_head(cid, (uint32_t)block.size, head));
+    uint8_t head[CAR_SECTION_HEAD_MAX];
+    buf_append(out, head, car_section_head(cid, block.size, head));
     buf_append(out, block.data, block.size);
 }
 
